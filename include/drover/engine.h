@@ -1,0 +1,127 @@
+// drover in your own process: move ranges of your memory to other nodes, or to fresh pages, while
+// your threads go on using it.
+//
+//   auto engine = drover::Engine::Open({});
+//   if (!engine) { puts(engine.error().message.c_str()); return; }
+//   drover::MoveRequest request;
+//   request.ranges = {{buffer, bytes}};
+//   request.target = drover::Target::ToNode(1);
+//   auto result = (*engine)->Move(request);
+//
+// Needs Linux 6.12.43 or newer (not 6.13 to 6.15) and the right to userfaultfd with kernel-mode
+// faults and fork events (root or CAP_SYS_PTRACE) for the own path; without them the kernel's
+// move_pages(2) does what it can.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace drover {
+
+// What went wrong, on what, and the way out, in one line.
+struct Error {
+  enum class Kind {
+    kFailed,        // the job itself failed (exit code 1)
+    kUsage,         // the request makes no sense (2)
+    kUnavailable,   // something that was named is not there (4)
+    kNotPermitted,  // (5)
+    kTargetGone,    // the process ended (6)
+  };
+  Kind kind = Kind::kFailed;
+  std::string message;
+};
+
+// A piece of the caller's address space. Cut to whole pages: every page that it touches.
+struct AddressRange {
+  const void* start = nullptr;
+  size_t length_bytes = 0;
+};
+
+struct Target {
+  // Fresh pages on the node where each page is.
+  static Target Same() { return {}; }
+  static Target ToNode(int node) { return {node}; }
+  int node = -1;
+};
+
+struct Progress {
+  uint64_t pages_done = 0;
+  uint64_t pages_estimated = 0;  // from a quick look before the first batch
+  double seconds = 0;
+};
+
+struct MoveRequest {
+  std::vector<AddressRange> ranges;
+  Target target;
+  size_t batch_bytes = 2u << 20;    // pages that are absent at once; up to 16 MiB
+  std::string migrator = "serial";  // or "threads:N", N from 1 to 16, the caller included
+  // Called between batches on an engine thread; false stops there. May be empty. It must not call
+  // the engine.
+  std::function<bool(const Progress&)> progress;
+};
+
+struct Percentiles {
+  uint64_t count = 0;
+  double p50_us = 0, p99_us = 0, p999_us = 0, max_us = 0, total_us = 0;
+};
+
+struct NotMoved {
+  std::string why;  // in words
+  uint64_t pages = 0;
+  bool temporary = false;  // may another try help
+  std::string hint;
+};
+
+// pages_requested = pages_moved + pages_already_there + pages_gone + pages_not_moved, always.
+struct MoveResult {
+  uint64_t pages_requested = 0;
+  uint64_t pages_moved = 0;
+  uint64_t pages_already_there = 0;
+  uint64_t pages_gone = 0;  // freed or replaced by the program during the job
+  uint64_t pages_not_moved = 0;
+  uint64_t pages_by_own_path = 0;
+  uint64_t pages_by_kernel_path = 0;
+  double seconds = 0;
+  struct Phases {
+    double collect = 0, prepare = 0, isolate = 0, copy = 0, remap = 0, release = 0, kernel = 0;
+  } phases_s;
+  Percentiles stall;               // waits of application threads on pages that were absent
+  Percentiles window;              // how long batches were absent
+  uint64_t windows_preempted = 0;  // windows in which the engine lost its CPU
+  std::vector<NotMoved> not_moved;
+  std::string own_path_refused;  // why the own path was not taken; empty: it was
+  bool cancelled = false;
+
+  uint64_t bytes_moved() const { return pages_moved * 4096; }
+  double gb_per_s() const {
+    return seconds > 0 ? static_cast<double>(bytes_moved()) / 1e9 / seconds : 0;
+  }
+};
+
+// One engine for the process. Threads: Move from one thread at a time; Cancel from any, also from a
+// signal handler.
+//
+// While a Move runs, the calling program must not call mremap on the ranges, must not use
+// priority-inheritance mutexes that lie in them, and setuid waits for the end of the job.
+class Engine {
+ public:
+  struct Options {
+    bool own_path = true;  // false: only move_pages(2)
+  };
+
+  [[nodiscard]] static std::expected<std::unique_ptr<Engine>, Error> Open(const Options& options);
+  virtual ~Engine() = default;
+
+  [[nodiscard]] virtual std::expected<MoveResult, Error> Move(const MoveRequest& request) = 0;
+  // Stops a running Move at the next batch boundary.
+  virtual void Cancel() = 0;
+  // Why the own path is not to be had here; empty: it is.
+  virtual std::string OwnPathRefused() const = 0;
+};
+
+}  // namespace drover

@@ -1,0 +1,53 @@
+// The engine's own memory: one mapping, cut into the engine's state and its areas.
+#include <new>
+
+#include "flow/flow.h"
+
+namespace drover::flow {
+namespace {
+
+constexpr uint64_t kStateBytes = RoundUp(sizeof(Engine), kHugeBytes);
+
+using kernel::Advice;
+
+}  // namespace
+
+uint64_t ArenaBytes(uint64_t) {
+  return kStateBytes + 4 * kAreaBytes + 2 * kHugeBytes;
+}
+
+Engine* MakeEngine(const Parts& parts, Range stacks) {
+  kernel::Kernel& kernel = parts.kernel;
+  const uint64_t bytes = ArenaBytes(0);
+  const auto mapped = kernel.Map(bytes);
+  if (!mapped.has_value()) return nullptr;
+  const Range arena{*mapped, bytes};
+  // Untouched, each range: pages of the engine shared with a child would refuse to move.
+  if (RuleHolds(Rule::kAreasDontFork)) (void)kernel.Advise(arena, Advice::kDontFork);
+  const uint64_t state = RoundUp(arena.start, kHugeBytes);
+  (void)kernel.Advise({state, kStateBytes}, Advice::kNoHugePage);
+  (void)kernel.Unlock(arena);
+  auto* engine = new (reinterpret_cast<void*>(state)) Engine(parts);
+  uint64_t at = state + kStateBytes;
+  for (uint64_t* area :
+       {&engine->area_small, &engine->pool_small, &engine->area_huge, &engine->pool_huge}) {
+    *area = at;
+    at += kAreaBytes;
+  }
+  engine->spare_page = at;
+  (void)kernel.Advise({engine->area_small, 2 * kAreaBytes}, Advice::kNoHugePage);
+  (void)kernel.Advise({engine->pool_huge, kAreaBytes}, Advice::kHugePage);
+  AddOwn(*engine, arena);
+  AddOwn(*engine, stacks);
+  return engine;
+}
+
+Range ArenaOf(const Engine& engine) {
+  return engine.own[0];
+}
+
+void AddOwn(Engine& engine, Range range) {
+  if (engine.own_count < kOwnRangesMax && !range.empty()) engine.own[engine.own_count++] = range;
+}
+
+}  // namespace drover::flow

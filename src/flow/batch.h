@@ -1,0 +1,67 @@
+// The table of the batch that is on its way: what every page of the registered range is right now.
+// Written before the range is registered, because from then on events name its pages.
+//
+//   kNotWanted                     kWanted --event--> kWithdrawn
+//                                     |  \--refused--> kRefused
+//                                     v
+//                                 kIsolated --event--> kDropped
+//                                  /     \                                 .
+//                   remap -> kRemapped   kRestored <- undo
+//
+// Guarded by the move lock.
+#pragma once
+
+#include "flow/job.h"
+#include "flow/limits.h"
+
+namespace drover::flow {
+
+enum class PageState : uint8_t {
+  kNotWanted,  // not asked for, absent, or sorted out (then `why` says the cause)
+  kWanted,     // to be isolated
+  kWithdrawn,  // an event named it before it was isolated
+  kRefused,    // MOVE refused it, or it was not tried
+  kIsolated,   // in the isolation area; its live address is a hole
+  kDropped,    // isolated, then thrown away or unmapped by the application
+  kRemapped,   // the live address has the new page
+  kRestored,   // the live address has a page with the old content that is not the target
+};
+
+struct Batch {
+  Range live;  // the registered range; empty: no batch
+  uint64_t page_count = 0;
+  bool huge = false;  // all of it whole huge pages
+  Node target;        // invalid: the node where each page is
+  uint64_t area = 0;  // isolation area and pool, same layout as `live`
+  uint64_t pool = 0;
+  uint64_t opened_ns = 0;  // begin of the window; 0: none is open
+  uint32_t refusals = 0;   // in this window
+  uint32_t agains = 0;
+  uint32_t followed_count = 0;
+  Range followed[kFollowedRangesMax];  // registered because the application moved them
+  PageState state[kBatchPagesMax];
+  Why why[kBatchPagesMax];
+  uint64_t address[kBatchPagesMax];  // where each page belongs now; a remap changes it
+
+  static constexpr uint64_t kNone = ~uint64_t{0};
+  // The page that belongs at `address` now, or kNone.
+  uint64_t IndexOf(uint64_t page) const {
+    if (!live.empty() && live.Contains(page)) {
+      const uint64_t i = (page - live.start) / kPageBytes;
+      if (address[i] == page) return i;
+    }
+    for (uint64_t i = 0; followed_count > 0 && i < page_count; ++i)
+      if (address[i] == page) return i;
+    return kNone;
+  }
+  uint64_t folio_pages() const { return huge ? kPagesPerHuge : 1; }
+};
+
+// One application thread that waits on the window.
+struct Waiter {
+  uint64_t page_index;
+  int32_t thread;
+  uint64_t since_ns;
+};
+
+}  // namespace drover::flow

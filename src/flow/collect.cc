@@ -1,0 +1,207 @@
+#include "flow/collect.h"
+
+namespace drover::flow {
+namespace {
+
+using kernel::Errno;
+using kernel::kPageFile;
+using kernel::kPageHuge;
+using kernel::kPagePresent;
+using kernel::kPageZero;
+using kernel::Mapping;
+
+// Why the own path cannot take pages of this mapping.
+Why NotOwn(const Mapping& mapping) {
+  if (mapping.file || mapping.shared) return Why::kFile;
+  if (mapping.stack) return Why::kStack;
+  if (!mapping.readable || !mapping.writable || mapping.executable) return Why::kRights;
+  return Why::kNone;
+}
+
+}  // namespace
+
+// Without named ranges the process's private memory is asked for; in a named range all there is.
+uint64_t Collector::forbidden() const {
+  return engine_.job->range_count == 0 ? kPageFile | kPageZero : kPageZero;
+}
+
+bool Collector::NextStretch() {
+  for (;;) {
+    const auto mapping = engine_.kernel.NextMapping(at_);
+    if (!mapping.has_value()) {
+      if (mapping.error() != Errno::kNoEntry) error_ = mapping.error();
+      return false;
+    }
+    mapping_ = *mapping;
+    Range part = mapping_.range;
+    if (part.start < at_) part = {at_, part.end() - at_};
+    const Job& job = *engine_.job;
+    if (job.range_count > 0) {
+      // The request's first range that reaches beyond at_ (they are sorted and disjoint).
+      uint32_t i = 0;
+      while (i < job.range_count && job.ranges[i].end() <= at_) ++i;
+      if (i == job.range_count) return false;
+      const uint64_t start = part.start > job.ranges[i].start ? part.start : job.ranges[i].start;
+      const uint64_t end = part.end() < job.ranges[i].end() ? part.end() : job.ranges[i].end();
+      if (start >= end) {  // the mapping ends before the range begins, or the other way round
+        at_ = mapping_.range.end() <= job.ranges[i].start ? mapping_.range.end()
+                                                          : job.ranges[i].end();
+        if (at_ < job.ranges[i].start) at_ = job.ranges[i].start;
+        continue;
+      }
+      part = {start, end - start};
+    }
+    stretch_ = part;
+    LeaveOutOwn();
+    if (mapping_.special || (job.range_count == 0 && mapping_.shared)) stretch_.length = 0;
+    if (stretch_.empty()) {
+      at_ = stretch_.start > at_ && stretch_.start < part.end() ? stretch_.start : part.end();
+      continue;
+    }
+    at_ = stretch_.end();
+    return true;
+  }
+}
+
+// Cuts the stretch before the engine's own memory, or moves its start behind it.
+void Collector::LeaveOutOwn() {
+  if (!RuleHolds(Rule::kExcludeOwn)) return;
+  for (bool again = true; again;) {
+    again = false;
+    for (uint32_t i = 0; i < engine_.own_count; ++i) {
+      const Range own = engine_.own[i];
+      if (!own.Overlaps(stretch_)) continue;
+      if (own.start > stretch_.start) {
+        stretch_.length = own.start - stretch_.start;
+      } else {
+        const uint64_t end = stretch_.end();
+        stretch_.start = own.end() < end ? own.end() : end;
+        stretch_.length = end - stretch_.start;
+        again = true;
+      }
+    }
+  }
+}
+
+bool Collector::Next(Piece* piece) {
+  const PhaseTimer timer(engine_, Phase::kCollect);
+  for (;;) {
+    if (!stretch_.empty() && CutPiece(piece)) return true;
+    if (error_ != Errno::kOk || !NextStretch()) return false;
+  }
+}
+
+bool Collector::CutPiece(Piece* piece) {
+  kernel::PageRegion first;
+  uint64_t walk_end = 0;
+  auto found =
+      engine_.kernel.Scan(stretch_, kPagePresent, forbidden(), kPageHuge, {&first, 1}, &walk_end);
+  if (!found.has_value() || *found == 0) {
+    stretch_.length = 0;  // an error here: the mapping has gone, and its pages with it
+    return false;
+  }
+  const uint64_t batch_bytes = engine_.job->batch_bytes;
+  const uint64_t end = stretch_.end();
+  const bool huge = (first.categories & kPageHuge) != 0 && first.start % kHugeBytes == 0 &&
+                    first.end - first.start >= kHugeBytes;
+  uint64_t piece_end;
+  if (huge) {
+    const uint64_t room =
+        batch_bytes > kHugeBytes ? RoundDown(batch_bytes, kHugeBytes) : kHugeBytes;
+    const uint64_t whole_end = RoundDown(first.end, kHugeBytes);
+    piece_end = whole_end - first.start < room ? whole_end : first.start + room;
+  } else {
+    piece_end = RoundDown(first.start, batch_bytes) + batch_bytes;
+    // Another mapping layout of the batch's pages would not be congruent with the areas.
+    if (piece_end > end) piece_end = end;
+  }
+  piece->range = {first.start, piece_end - first.start};
+  piece->huge = huge;
+  piece->not_own = NotOwn(mapping_);
+  found = engine_.kernel.Scan(piece->range, kPagePresent, forbidden(), kPageHuge | kPageFile,
+                              engine_.regions, &walk_end);
+  const uint64_t regions = found.has_value() ? *found : 0;
+  if (!huge && regions > 0) {  // stop before the first whole huge page
+    for (uint64_t k = 0; k < regions; ++k) {
+      const auto& region = engine_.regions[k];
+      const uint64_t slot = RoundUp(region.start, kHugeBytes);
+      if ((region.categories & kPageHuge) == 0 || slot + kHugeBytes > end) continue;
+      if (slot < piece->range.end()) piece->range.length = slot - piece->range.start;
+      break;
+    }
+  }
+  FindTargets(piece, regions);
+  stretch_ = {piece->range.end(), end - piece->range.end()};
+  return true;
+}
+
+// The node of the spread that has got the least for its weight.
+int16_t Collector::NextOfSpread(uint64_t pages) {
+  const Placement& placement = engine_.job->placement;
+  if (placement.spread_count == 0) return Piece::kAbsent;
+  uint32_t best = 0;
+  for (uint32_t i = 1; i < placement.spread_count; ++i)
+    if (engine_.spread_given[i] * placement.spread_weight[best] <
+        engine_.spread_given[best] * placement.spread_weight[i])
+      best = i;
+  engine_.spread_given[best] += pages;
+  return placement.spread[best];
+}
+
+int16_t Collector::TargetOf(int32_t node, int16_t of_spread) const {
+  const Placement& placement = engine_.job->placement;
+  if (node < 0 || node >= static_cast<int32_t>(kNodesMax)) return Piece::kAbsent;  // gone meanwhile
+  if (placement.same) return static_cast<int16_t>(node);
+  const int16_t target = placement.target_of[node];
+  if (target == Placement::kNotAsked) return Piece::kAbsent;
+  if (target >= 0) return target == node ? Piece::kThereAlready : target;
+  for (uint32_t i = 0; i < placement.spread_count; ++i)
+    if (placement.spread[i] == node) return Piece::kThereAlready;
+  return of_spread;
+}
+
+void Collector::FindTargets(Piece* piece, uint64_t regions) {
+  const uint64_t pages = piece->range.length / kPageBytes;
+  const uint64_t step = piece->huge ? kPagesPerHuge : 1;
+  for (uint64_t i = 0; i < pages; ++i) piece->target[i] = Piece::kAbsent;
+  uint64_t asked = 0;
+  for (uint64_t k = 0; k < regions; ++k) {
+    const auto& region = engine_.regions[k];
+    const bool cut = !piece->huge && (region.categories & kPageHuge) != 0;
+    for (uint64_t at = region.start; at < region.end && at < piece->range.end(); at += kPageBytes) {
+      const uint64_t i = (at - piece->range.start) / kPageBytes;
+      piece->target[i] = cut ? Piece::kCutHuge : Piece::kAnywhere;
+      if (!cut && i % step == 0) engine_.addresses[asked++] = at;
+    }
+  }
+  const Placement& placement = engine_.job->placement;
+  if (placement.same && placement.node_count <= 1) return;
+  if (asked == 0 ||
+      engine_.kernel.QueryNodes({engine_.addresses, asked}, {engine_.nodes, asked}) != Errno::kOk)
+    for (uint64_t k = 0; k < asked; ++k) engine_.nodes[k] = -1;
+  const int16_t of_spread = NextOfSpread(asked);  // a piece stays together
+  for (uint64_t k = 0; k < asked; ++k) {
+    const int16_t target = TargetOf(engine_.nodes[k], of_spread);
+    const uint64_t i = (engine_.addresses[k] - piece->range.start) / kPageBytes;
+    for (uint64_t j = i; j < i + step; ++j) piece->target[j] = target;
+  }
+}
+
+uint64_t Collector::Estimate() {
+  uint64_t pages = 0;
+  while (NextStretch()) {
+    uint64_t walk_end = 0;
+    for (Range left = stretch_; !left.empty(); left = {walk_end, stretch_.end() - walk_end}) {
+      const auto found =
+          engine_.kernel.Scan(left, kPagePresent, forbidden(), 0, engine_.regions, &walk_end);
+      if (!found.has_value() || walk_end <= left.start) break;
+      for (uint64_t k = 0; k < *found; ++k)
+        pages += (engine_.regions[k].end - engine_.regions[k].start) / kPageBytes;
+    }
+  }
+  at_ = 0;
+  stretch_ = {};
+  return pages;
+}
+
+}  // namespace drover::flow

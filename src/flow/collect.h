@@ -1,0 +1,52 @@
+// collect: walks the requested memory piece by piece. A piece lies in one mapping, within one
+// batch's length, and is either whole huge pages or none. The walk's cost follows the present
+// pages, not the address space.
+#pragma once
+
+#include "flow/engine.h"
+
+namespace drover::flow {
+
+struct Piece {
+  Range range;
+  bool huge = false;
+  // kNone: the own path can take this mapping; else why not.
+  Why not_own = Why::kNone;
+  // Of each page: its target node (>= 0), or one of these.
+  static constexpr int16_t kAbsent = -1;    // nothing there, or not asked for
+  static constexpr int16_t kAnywhere = -2;  // present; no particular node (one-node machine)
+  static constexpr int16_t kThereAlready = -3;
+  static constexpr int16_t kCutHuge = -4;  // part of a huge page that the request cuts
+  int16_t target[kBatchPagesMax];
+};
+
+class Collector {
+ public:
+  explicit Collector(Engine& engine) : engine_(engine) {}
+
+  // The next piece with at least one present page; false: no more.
+  [[nodiscard]] bool Next(Piece* piece);
+  // How many pages the walk would find now.
+  uint64_t Estimate();
+  // kOk, or the error that ended the walk before its end.
+  kernel::Errno error() const { return error_; }
+
+ private:
+  // The next stretch of memory with one fate: in one mapping, in the request, not the engine's.
+  bool NextStretch();
+  void LeaveOutOwn();
+  // Cuts the first piece with a present page off the stretch; false: none is left in it.
+  bool CutPiece(Piece* piece);
+  void FindTargets(Piece* piece, uint64_t regions);
+  int16_t TargetOf(int32_t node, int16_t of_spread) const;
+  int16_t NextOfSpread(uint64_t pages);
+  uint64_t forbidden() const;
+
+  Engine& engine_;
+  uint64_t at_ = 0;  // where the walk goes on
+  Range stretch_;    // what is left of the current stretch
+  kernel::Mapping mapping_;
+  kernel::Errno error_ = kernel::Errno::kOk;
+};
+
+}  // namespace drover::flow

@@ -1,0 +1,96 @@
+#include "flow/control_blocks.h"
+
+#include "flow/text.h"
+
+namespace drover::flow {
+namespace {
+constexpr uint64_t kAroundBytes = 16 << 10;  // where libc does not tell the size
+}  // namespace
+
+void ControlBlocks::Add(uint64_t start, uint64_t length) {
+  const uint64_t first = RoundDown(start, kPageBytes);
+  const uint64_t last = RoundDown(start + length - 1, kPageBytes);
+  blocks_[count_++] = {first, last};
+}
+
+void ControlBlocks::AddBlock(uint64_t block, const ControlBlockLayout& layout) {
+  Add(block, layout.block_bytes);
+  if (layout.rseq_bytes > 0)
+    Add(block + static_cast<uint64_t>(layout.rseq_offset), layout.rseq_bytes);
+}
+
+// Insertion sort: threads are listed in the order of their making, so it is nearly sorted.
+void ControlBlocks::Sort() {
+  for (uint32_t i = 1; i < count_; ++i) {
+    const Block block = blocks_[i];
+    uint32_t k = i;
+    for (; k > 0 && blocks_[k - 1].first > block.first; --k) blocks_[k] = blocks_[k - 1];
+    blocks_[k] = block;
+  }
+}
+
+kernel::Errno ControlBlocks::Find(kernel::Kernel& kernel, const ControlBlockLayout& layout,
+                                  YoungThreads* young) {
+  const auto listed = kernel.ListThreads(threads_);
+  if (!listed.has_value()) return listed.error();
+  if (*listed > kControlBlocksMax) return kernel::Errno::kNoMemory;
+  count_ = 0;
+  for (uint64_t i = 0; i < *listed; ++i) {
+    const auto head = kernel.RobustListOf(threads_[i]);
+    if (!head.has_value() && head.error() == kernel::Errno::kNoProcess) continue;  // has ended
+    if (!head.has_value()) return head.error();
+    if (*head == 0) continue;
+    if (!layout.known) {
+      Add(*head - kAroundBytes, 2 * kAroundBytes);
+      continue;
+    }
+    const uint64_t block = *head - layout.head_offset;
+    AddBlock(block, layout);
+    for (uint32_t k = 0; young != nullptr && k < kYoungThreadsMax; ++k)
+      if (young->blocks[k].load(std::memory_order_acquire) == block)
+        young->blocks[k].store(0, std::memory_order_relaxed);
+  }
+  for (uint32_t k = 0; young != nullptr && k < kYoungThreadsMax; ++k)
+    if (const uint64_t block = young->blocks[k].load(std::memory_order_acquire); block != 0)
+      AddBlock(block, layout);
+  Sort();
+  return kernel::Errno::kOk;
+}
+
+kernel::Result<uint32_t> ControlBlocks::CountStrangers(kernel::Kernel& kernel,
+                                                       std::span<int32_t> room) {
+  const auto listed = kernel.ListThreads(room);
+  if (!listed.has_value()) return std::unexpected(listed.error());
+  uint32_t strangers = 0;
+  for (uint64_t i = 0; i < *listed && i < room.size(); ++i) {
+    const auto head = kernel.RobustListOf(room[i]);
+    if (!head.has_value() || *head != 0) continue;
+    char digits[12];
+    size_t used = sizeof digits;
+    for (int32_t left = room[i]; left > 0; left /= 10)
+      digits[--used] = static_cast<char>('0' + left % 10);
+    Path path;
+    path.Add("/proc/self/task/").Add({digits + used, sizeof digits - used}).Add("/comm");
+    char name[32];
+    const auto got = kernel.ReadFile(path.c_str(), name);
+    if (got.has_value() && !std::string_view(name, *got).starts_with("iou-")) ++strangers;
+  }
+  return strangers;
+}
+
+bool ControlBlocks::Holds(uint64_t page) const {
+  uint32_t low = 0, high = count_;  // the first block that starts behind the page
+  while (low < high) {
+    const uint32_t middle = (low + high) / 2;
+    if (blocks_[middle].first <= page)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  // Blocks are short (a few pages) and may overlap: look back over those that could reach here.
+  for (uint32_t i = low; i > 0 && blocks_[i - 1].first + 2 * kAroundBytes >= page; --i)
+    if (blocks_[i - 1].last >= page) return true;
+  return false;
+}
+
+}  // namespace drover::flow

@@ -1,0 +1,156 @@
+// The engine's state: everything that the phases share. It stands in the engine's own mapping, so
+// that nothing it touches in a window can itself be in a window.
+//
+// Threads: the mover (whoever calls RunJob) owns it. The fault thread touches `batch`, `marks`,
+// `waiters` and the counters of events, only under `lock`. Every MOVE happens under `lock`, and so
+// do reading a message and carrying out what it means.
+#pragma once
+
+#include "flow/batch.h"
+#include "flow/control_blocks.h"
+#include "flow/gate.h"
+#include "flow/headroom.h"
+#include "flow/job.h"
+#include "flow/marks.h"
+#include "flow/rules.h"
+#include "kernel/kernel.h"
+#include "migrators/migrator.h"
+#include "threads/threads.h"
+
+namespace drover::flow {
+
+// Excludes the mover and the fault thread from one another; held for tens of microseconds.
+class MoveLock {
+ public:
+  explicit MoveLock(threads::Threads& threads) : threads_(threads) {}
+  void Lock() {
+    for (int spins = 0;; ++spins) {
+      if (word_.exchange(kHeld, std::memory_order_acquire) == kFree) return;
+      if (spins > kSpins && word_.exchange(kAwaited, std::memory_order_acquire) == kFree) return;
+      if (spins > kSpins) threads_.Wait(word_, kAwaited, kNapNs);
+    }
+  }
+  void Unlock() {
+    if (word_.exchange(kFree, std::memory_order_release) == kAwaited) threads_.WakeAll(word_);
+  }
+
+ private:
+  static constexpr uint32_t kFree = 0, kHeld = 1, kAwaited = 2;
+  static constexpr int kSpins = 200;
+  static constexpr uint64_t kNapNs = 50'000;  // a waiter's mark may be overwritten: look again
+  threads::Threads& threads_;
+  threads::Word word_ = kFree;
+};
+
+// What the engine is made of, chosen by the house it runs in.
+struct Parts {
+  kernel::Kernel& kernel;
+  threads::Threads& threads;
+  Gate& gate;
+  migrators::CopyFunction copy;
+  ControlBlockLayout control_blocks;
+  YoungThreads* young = nullptr;    // the gate's record of threads, where pthread_create passes it
+  uint32_t engine_threads = 0;      // threads without a control block that are the house's own
+  uint32_t visible_userfaults = 0;  // userfaultfds of the house's own in the program's table
+};
+
+// Between two batches the flow tells how far it is, page by page, and asks whether to go on. All is
+// called on the mover thread, never inside a window.
+class Observer {
+ public:
+  virtual void PagesDone(uint64_t address, uint64_t pages, Outcome outcome, Why why) = 0;
+  // False: stop here.
+  virtual bool GoOn(const JobResult& so_far) = 0;
+
+ protected:
+  ~Observer() = default;
+};
+
+struct Engine {
+  explicit Engine(const Parts& parts)
+      : kernel(parts.kernel),
+        threads(parts.threads),
+        gate(parts.gate),
+        copy(parts.copy),
+        layout(parts.control_blocks),
+        young(parts.young),
+        engine_threads(parts.engine_threads),
+        visible_userfaults(parts.visible_userfaults),
+        lock(parts.threads) {}
+
+  kernel::Kernel& kernel;
+  threads::Threads& threads;
+  Gate& gate;
+  migrators::CopyFunction copy;
+  ControlBlockLayout layout;
+  YoungThreads* young;
+  uint32_t engine_threads;
+  uint32_t visible_userfaults;
+  MoveLock lock;
+
+  // Own memory: never moved. The arena that holds this object, stacks, and what the house adds.
+  uint32_t own_count = 0;
+  Range own[kOwnRangesMax];
+  // Areas, each kAreaBytes long, aligned to huge pages. One pair for small pages and one for
+  // huge ones: a slot that held small pages keeps its page table, and would split a huge page.
+  uint64_t area_small = 0, area_huge = 0, pool_small = 0, pool_huge = 0;
+  uint64_t spare_page = 0;  // for the barrier
+  bool spare_writable = true;
+
+  // The job in hand.
+  const Job* job = nullptr;
+  JobResult* result = nullptr;
+  Observer* observer = nullptr;
+  migrators::Migrator* migrator = nullptr;
+  Headroom headroom;
+  uint64_t spread_given[kNodesMax] = {};
+  // While pages refuse although their child is gone, a write fault before the window mends that.
+  uint32_t mend_pieces_left = 0;
+  std::atomic<bool> fault_thread_stops = false;
+
+  Batch batch;
+  Marks marks;
+  ControlBlocks control_blocks;
+  uint32_t waiter_count = 0;
+  uint64_t queue_empty_ns = 0;  // when the queue of messages was last seen empty
+  Waiter waiters[kWaitersMax];
+  kernel::PageEntry entries[kBatchPagesMax];
+  kernel::PageRegion regions[kBatchPagesMax];
+  migrators::Folio folios[kBatchPagesMax];
+  int32_t nodes[kBatchPagesMax];
+  uint64_t addresses[kBatchPagesMax];
+  // Pages put aside for the kernel path: folio address, pages, and why the own path did not take
+  // them.
+  uint32_t kernel_count = 0;
+  uint64_t kernel_address[kKernelChunkPages];
+  uint32_t kernel_pages[kKernelChunkPages];
+  int32_t kernel_target[kKernelChunkPages];
+  Why kernel_why[kKernelChunkPages];
+  int32_t kernel_status[kKernelChunkPages];
+
+  bool IsOwn(Range range) const {
+    if (!RuleHolds(Rule::kExcludeOwn)) return false;
+    for (uint32_t i = 0; i < own_count; ++i)
+      if (own[i].Overlaps(range)) return true;
+    return false;
+  }
+};
+
+// Measures one phase.
+class PhaseTimer {
+ public:
+  PhaseTimer(Engine& engine, Phase phase)
+      : engine_(engine), phase_(phase), begin_ns_(engine.kernel.NowNs()) {}
+  ~PhaseTimer() {
+    engine_.result->phase_ns[static_cast<uint32_t>(phase_)] += engine_.kernel.NowNs() - begin_ns_;
+  }
+  PhaseTimer(const PhaseTimer&) = delete;
+  PhaseTimer& operator=(const PhaseTimer&) = delete;
+
+ private:
+  Engine& engine_;
+  Phase phase_;
+  uint64_t begin_ns_;
+};
+
+}  // namespace drover::flow

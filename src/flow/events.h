@@ -1,0 +1,16 @@
+// What the kernel tells about the registered ranges, and what drover does about it.
+#pragma once
+
+#include "flow/engine.h"
+
+namespace drover::flow {
+
+// Reads and carries out all messages. The caller holds the move lock: reading a message lets the
+// application's call go on, so reading and carrying out must be one step for the moves.
+void Drain(Engine& engine);
+
+// The body of the fault thread: waits for messages and drains them, until StopFaultThread.
+void FaultThread(void* engine);
+void StopFaultThread(Engine& engine);
+
+}  // namespace drover::flow

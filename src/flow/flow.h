@@ -1,0 +1,22 @@
+// The flow: collect, prepare, isolate, copy, remap, release, batch by batch.
+#pragma once
+
+#include "flow/engine.h"
+
+namespace drover::flow {
+
+// Bytes of memory that an engine needs for itself, most of it never touched.
+[[nodiscard]] uint64_t ArenaBytes(uint64_t stacks_bytes);
+
+// Maps and cuts up the engine's own memory, and makes the engine in it. `stacks` is where the
+// Threads in `parts` put their stacks; other own ranges are added by AddOwn. nullptr: no memory.
+// The engine is never destroyed, its memory goes by Unmap(ArenaOf(engine)).
+[[nodiscard]] Engine* MakeEngine(const Parts& parts, Range stacks);
+Range ArenaOf(const Engine& engine);
+void AddOwn(Engine& engine, Range range);
+
+// Runs one job to its end, or to the batch boundary at which the observer stops it. Blocks the
+// calling thread, which becomes the mover. One at a time per engine.
+void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* result);
+
+}  // namespace drover::flow

@@ -1,0 +1,61 @@
+// The gate between batches. Calls of the application that must not meet a registered batch (mremap,
+// pthread_create, setuid) pass through it; a batch closes it.
+//
+// Threads: Enter and Leave on any thread of the application, any depth (a caller inside may enter
+// again); Close and Open on the mover only. It lives in memory that a child sees as zeros, which
+// is an open gate.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "threads/futex.h"
+
+namespace drover::flow {
+
+class Gate {
+ public:
+  // `depth` is the caller's thread-local count.
+  void Enter(uint32_t* depth) {
+    if ((*depth)++ > 0) return;
+    for (;;) {
+      uint32_t seen = word_.load(std::memory_order_relaxed);
+      if ((seen & kClosed) == 0) {
+        if (word_.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire)) return;
+        continue;
+      }
+      threads::FutexWait(word_, seen, 0);
+    }
+  }
+
+  void Leave(uint32_t* depth) {
+    if (*depth == 0) return;  // a child that was made inside the gate
+    if (--*depth > 0) return;
+    const uint32_t before = word_.fetch_sub(1, std::memory_order_release);
+    if ((before & kClosed) != 0) threads::FutexWakeAll(word_);
+  }
+
+  // Shuts out new callers and waits for those inside; false: they stayed longer than
+  // `patience_ns`, and the gate is open again.
+  [[nodiscard]] bool Close(uint64_t patience_ns) {
+    uint32_t seen = word_.fetch_or(kClosed, std::memory_order_acquire) | kClosed;
+    for (uint64_t waited_ns = 0; seen != kClosed; waited_ns += kNapNs) {
+      if (waited_ns >= patience_ns) return Open(), false;
+      threads::FutexWait(word_, seen, kNapNs);
+      seen = word_.load(std::memory_order_acquire);
+    }
+    return true;
+  }
+
+  void Open() {
+    word_.fetch_and(~kClosed, std::memory_order_release);
+    threads::FutexWakeAll(word_);
+  }
+
+ private:
+  static constexpr uint32_t kClosed = 1u << 31;
+  static constexpr uint64_t kNapNs = 1'000'000;
+  threads::Word word_ = 0;
+};
+
+}  // namespace drover::flow

@@ -1,0 +1,211 @@
+#include "flow/events.h"
+#include "flow/phases.h"
+
+namespace drover::flow {
+namespace {
+
+using kernel::Advice;
+using kernel::Errno;
+
+void SortOut(Batch& batch, uint64_t i, Why why) {
+  if (batch.state[i] != PageState::kWanted) return;
+  batch.state[i] = PageState::kRefused;
+  batch.why[i] = why;
+}
+
+// What a registered range has now. Pages that went meanwhile are withdrawn.
+bool LookAgain(Engine& engine) {
+  Batch& batch = engine.batch;
+  uint64_t walk_end = 0;
+  const auto found =
+      engine.kernel.Scan(batch.live, kernel::kPagePresent, kernel::kPageFile | kernel::kPageZero,
+                         kernel::kPageHuge, engine.regions, &walk_end);
+  if (!found.has_value()) return false;
+  uint64_t at = 0;
+  for (uint64_t k = 0; k <= *found; ++k) {
+    const bool last = k == *found;
+    const uint64_t first =
+        last ? batch.page_count : (engine.regions[k].start - batch.live.start) / kPageBytes;
+    for (; at < first; ++at)
+      if (batch.state[at] == PageState::kWanted) {
+        batch.state[at] = PageState::kWithdrawn;
+        engine.marks.Remove(batch.address[at]);
+      } else if (batch.state[at] == PageState::kNotWanted) {
+        engine.marks.Remove(batch.address[at]);  // seen absent: the discard has happened
+      }
+    if (last) break;
+    const uint64_t end = (engine.regions[k].end - batch.live.start) / kPageBytes;
+    const bool huge = (engine.regions[k].categories & kernel::kPageHuge) != 0;
+    for (; at < end; ++at)
+      if (huge != batch.huge && (batch.huge || RuleHolds(Rule::kWholeHugePages)))
+        SortOut(batch, at, Why::kUnstable);
+  }
+  return true;
+}
+
+// Sorts out what would refuse inside the window, where every refusal costs.
+bool SortWanted(Engine& engine) {
+  Batch& batch = engine.batch;
+  const std::span entries(engine.entries, batch.page_count);
+  if (engine.kernel.ReadEntries(batch.live.start, entries) != Errno::kOk) return false;
+  for (uint64_t i = 0; i < batch.page_count; ++i) {
+    if (batch.state[i] != PageState::kWanted) continue;
+    if (engine.marks.Has(batch.address[i])) SortOut(batch, i, Why::kDiscarding);
+    if (RuleHolds(Rule::kSortShared) && entries[i].present() && !entries[i].exclusive())
+      SortOut(batch, i, Why::kShared);
+    if (RuleHolds(Rule::kControlBlocks) && engine.control_blocks.Holds(batch.address[i]))
+      SortOut(batch, i, Why::kControlBlock);
+  }
+  if (!batch.huge) return true;
+  // A huge page goes whole or not at all.
+  for (uint64_t slot = 0; slot < batch.page_count; slot += kPagesPerHuge)
+    for (uint64_t i = slot; i < slot + kPagesPerHuge; ++i) {
+      if (batch.state[i] == PageState::kWanted) continue;
+      for (uint64_t k = slot; k < slot + kPagesPerHuge; ++k)
+        SortOut(batch, k, batch.state[i] == PageState::kRefused ? batch.why[i] : Why::kUnstable);
+      break;
+    }
+  return true;
+}
+
+bool AnyWanted(const Batch& batch) {
+  for (uint64_t i = 0; i < batch.page_count; ++i)
+    if (batch.state[i] == PageState::kWanted) return true;
+  return false;
+}
+
+// Where the area holds pages of its own, an application's mlockall has filled it.
+void EmptyArea(Engine& engine) {
+  const Batch& batch = engine.batch;
+  (void)engine.kernel.Unlock({batch.area, batch.live.length});
+  (void)engine.kernel.Advise({batch.area, batch.live.length}, Advice::kDontNeed);
+}
+
+// After an answer that is not full success the page table of the isolation area says what is out.
+// A page there has come from the live range: the area was empty.
+void ProveOut(Engine& engine, uint64_t first, uint64_t end, uint64_t believed) {
+  Batch& batch = engine.batch;
+  if (!RuleHolds(Rule::kPageTableProof)) {
+    for (uint64_t i = first; i < believed; ++i) batch.state[i] = PageState::kIsolated;
+    return;
+  }
+  const uint64_t last = believed + kDeniedPagesMax < end ? believed + kDeniedPagesMax : end;
+  kernel::PageEntry* entries = engine.entries;
+  // Cannot be read: ask again for ever, as putting back does; a page must not be forgotten.
+  while (engine.kernel.ReadEntries(batch.area + first * kPageBytes, {entries, last - first}) !=
+         Errno::kOk) {
+  }
+  for (uint64_t i = first; i < last; ++i) {
+    if (!entries[i - first].holds_page()) continue;
+    if (i >= believed) ++engine.result->moves_denied;
+    batch.state[i] = PageState::kIsolated;
+  }
+}
+
+Why WhyOf(Errno error) {
+  switch (error) {
+    case Errno::kBusy:
+      return Why::kBusy;
+    case Errno::kInvalid:
+      return Why::kRights;
+    default:
+      return Why::kUnstable;
+  }
+}
+
+// Moves out the wanted pages of the run [at, end), which are one after another.
+void IsolateRun(Engine& engine, uint64_t at, uint64_t end) {
+  Batch& batch = engine.batch;
+  const uint64_t step = batch.folio_pages();
+  while (at < end) {
+    if (batch.state[at] != PageState::kWanted) {  // an event took it out
+      at += step;
+      continue;
+    }
+    if (RuleHolds(Rule::kBoundRefusals) && batch.refusals >= kRefusalsPerWindowMax) return;
+    uint64_t run_end = at;
+    while (run_end < end && batch.state[run_end] == PageState::kWanted) ++run_end;
+    run_end = at + RoundDown(run_end - at, step);
+    if (run_end == at) return;  // a huge page of which an event took a part
+    const auto answer =
+        engine.kernel.Move(batch.area + at * kPageBytes, batch.live.start + at * kPageBytes,
+                           (run_end - at) * kPageBytes);
+    if (answer.error == Errno::kOk) {
+      for (; at < run_end; ++at) batch.state[at] = PageState::kIsolated;
+      continue;
+    }
+    ProveOut(engine, at, run_end, at + answer.bytes / kPageBytes);
+    const uint64_t before = at;
+    while (at < run_end && batch.state[at] == PageState::kIsolated) ++at;
+    if (at == run_end || at > before) continue;
+    if (answer.error == Errno::kAgain) {  // something is changing: its event comes first
+      if (++batch.agains > kAgainsPerWindowMax) return;
+      Drain(engine);
+      continue;
+    }
+    ++batch.refusals;
+    if (answer.error == Errno::kNoEntry) {
+      batch.state[at] = PageState::kWithdrawn;
+      if (batch.huge)
+        for (uint64_t i = at; i < at + step; ++i) batch.state[i] = PageState::kWithdrawn;
+    } else {
+      for (uint64_t i = at; i < at + step; ++i) SortOut(batch, i, WhyOf(answer.error));
+    }
+    at += step;
+  }
+}
+
+}  // namespace
+
+bool OpenBatch(Engine& engine) {
+  const PhaseTimer timer(engine, Phase::kIsolate);
+  Batch& batch = engine.batch;
+  EmptyArea(engine);
+  const Errno error = engine.kernel.Register(batch.live, RuleHolds(Rule::kRegisterMissing)
+                                                             ? kernel::RegisterMode::kMissing
+                                                             : kernel::RegisterMode::kWriteProtect);
+  if (error != Errno::kOk) {
+    const Why why = error == Errno::kBusy      ? Why::kForeignUserfault
+                    : error == Errno::kInvalid ? Why::kRights
+                                               : Why::kMappingChanged;
+    for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, why);
+    return false;
+  }
+  // For write protection only: mlockall over an empty area that waits for missing pages hangs.
+  const bool area_registered =
+      engine.kernel.Register({batch.area, batch.live.length},
+                             kernel::RegisterMode::kWriteProtect) == Errno::kOk;
+  engine.lock.Lock();
+  const bool ready = area_registered && LookAgain(engine) && SortWanted(engine) && AnyWanted(batch);
+  for (uint64_t i = 0; !ready && i < batch.page_count; ++i) SortOut(batch, i, Why::kUnstable);
+  engine.lock.Unlock();
+  if (!ready) Release(engine);
+  return ready;
+}
+
+void Isolate(Engine& engine) {
+  const PhaseTimer timer(engine, Phase::kIsolate);
+  Batch& batch = engine.batch;
+  engine.lock.Lock();
+  if (RuleHolds(Rule::kDrainBeforeOut)) Drain(engine);
+  batch.opened_ns = engine.kernel.NowNs();
+  for (uint64_t at = 0; at < batch.page_count;) {
+    if (batch.state[at] != PageState::kWanted) {
+      ++at;
+      continue;
+    }
+    uint64_t end = at;
+    while (end < batch.page_count && batch.state[end] == PageState::kWanted) ++end;
+    IsolateRun(engine, at, end);
+    at = end;
+  }
+  for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, Why::kNotTried);
+  engine.lock.Unlock();
+  // Waits for everybody who is writing to these pages through /proc/PID/mem or ptrace right now.
+  if (RuleHolds(Rule::kBarrier)) {
+    engine.spare_writable = !engine.spare_writable;
+    (void)engine.kernel.Protect({engine.spare_page, kPageBytes}, engine.spare_writable);
+  }
+}
+
+}  // namespace drover::flow

@@ -1,0 +1,148 @@
+// What the flow is asked and what it answers: plain data, which also travels between the command
+// line and an agent.
+#pragma once
+
+#include <cstdint>
+
+#include "flow/limits.h"
+#include "kernel/types.h"
+
+namespace drover::flow {
+
+// Why a page was not moved. The words for users stand in report/why.h.
+enum class Why : uint8_t {
+  kNone,
+  kBusy,              // refused as pinned, or by somebody who holds a reference
+  kShared,            // shared with a child or parent after a fork
+  kRights,            // the mapping is not plain read-write, or is locked, or has a protection key
+  kFile,              // a page of a file, or of shared memory
+  kStack,             // the main thread's stack
+  kControlBlock,      // a thread's control block
+  kDiscarding,        // the application has thrown it away, and the kernel has not yet done so
+  kPartOfHuge,        // the requested range cuts a huge page
+  kNoTargetMemory,    // no page on the target node within the limits
+  kNoTargetHuge,      // no huge page on the target node
+  kForeignUserfault,  // the application watches this range by a userfaultfd of its own
+  kMappingChanged,    // the mapping changed while its pages were being moved
+  kUnstable,          // pages kept changing under the move
+  kNotTried,          // the window's bound of refusals was reached
+  kOwnPathRefused,    // this process cannot take the own path (the job says why)
+  kSeveralProcesses,  // mapped by several processes
+  kNotMovable,        // the kernel does not move this kind
+  kKernelRefused,     // the kernel's move_pages refused for another cause
+  kCount
+};
+inline constexpr uint32_t kWhyCount = static_cast<uint32_t>(Why::kCount);
+
+enum class Outcome : uint8_t { kMoved, kAlreadyThere, kGone, kNotMoved };
+
+enum class Phase : uint8_t {
+  kCollect,
+  kPrepare,
+  kIsolate,
+  kCopy,
+  kRemap,
+  kRelease,
+  kKernel,
+  kCount
+};
+inline constexpr uint32_t kPhaseCount = static_cast<uint32_t>(Phase::kCount);
+
+// Where pages go, by the node where they are.
+struct Placement {
+  static constexpr int16_t kNotAsked = -1;  // pages of this node are not asked for
+  static constexpr int16_t kSpread = -2;    // to the nodes of `spread`, in turn, by weight
+  bool same = false;                        // fresh pages on the node where each page is
+  uint32_t node_count = 1;                  // highest node number of the machine + 1
+  int16_t target_of[kNodesMax] = {};        // by source node
+  uint32_t spread_count = 0;
+  int16_t spread[kNodesMax] = {};
+  uint32_t spread_weight[kNodesMax] = {};  // share of each, any unit
+};
+
+enum class CopyEngine : uint8_t { kSerial, kThreads };
+
+struct Job {
+  Placement placement;
+  uint64_t batch_bytes = kBatchBytesDefault;  // a multiple of the page size, up to kBatchBytesMax
+  CopyEngine engine = CopyEngine::kSerial;
+  uint32_t copy_threads = 1;  // the caller included
+  bool own_path = true;       // may UFFDIO_MOVE be used
+  bool kernel_path = true;    // may move_pages(2) be used
+  uint32_t range_count = 0;   // 0: all private memory of the process
+  Range ranges[kRangesMax] = {};
+};
+
+// Counts by size: bucket 8*e + f counts values from 2^e * (1 + f/8) on, in nanoseconds.
+struct Histogram {
+  uint64_t count = 0;
+  uint64_t total_ns = 0;
+  uint64_t max_ns = 0;
+  uint32_t buckets[40 * 8] = {};
+
+  void Add(uint64_t ns);
+  // The value below which `share` of 1,000 lie (upper edge of its bucket, at most max_ns).
+  uint64_t PerMille(uint64_t share) const;
+};
+
+// Why the own path was not taken at all, or a job ended before its end.
+enum class Trouble : uint8_t {
+  kNone,
+  kCancelled,
+  kNoRights,        // no userfaultfd that handles kernel-mode faults
+  kKernelVersion,   // this kernel's UFFDIO_MOVE is not to be trusted
+  kSelfTest,        // the self-test failed on this kernel
+  kSeccomp,         // a filter forbids one of the engine's calls (`detail`: its number)
+  kStandsBack,      // the process uses something that the own path may break (`detail`: StandBack)
+  kGateStuck,       // the application stayed in a gated call
+  kMappings,        // too few mappings are left below vm.max_map_count
+  kDiscards,        // too many discarded pages are outstanding
+  kNoMemory,        // the engine could not map its own areas
+  kNoThreads,       // the engine could not start its threads
+  kThreadsHidden,   // the threads' control blocks could not be found
+  kProcess,         // the process cannot be read (`detail`: error number)
+  kTargetVanished,  // the process ended
+};
+
+// What the own path stands back from (`detail` of Trouble::kStandsBack).
+enum class StandBackFrom : uint8_t {
+  kNothing,
+  kTracer,        // a debugger reads and writes through references that are not seen
+  kFuse,          // /dev/fuse: replies are written through plain references
+  kKvm,           // guests follow page tables by their own ways
+  kDevices,       // VFIO, iommufd, KFD, nvidia-uvm, InfiniBand, DSA, vhost
+  kOwnUserfault,  // one registration per range
+  kRawThreads,    // threads by raw clone: what the kernel writes for them is unknown
+  kCount
+};
+
+struct JobResult {
+  uint64_t pages_estimated = 0;  // found by a quick walk before the first batch
+  uint64_t pages_requested = 0;
+  uint64_t pages_moved = 0;
+  uint64_t pages_already_there = 0;
+  uint64_t pages_gone = 0;
+  uint64_t pages_not_moved = 0;
+  uint64_t moved_own_path = 0;
+  uint64_t moved_kernel_path = 0;
+  uint64_t not_moved_why[kWhyCount] = {};
+  uint64_t phase_ns[kPhaseCount] = {};
+  uint64_t wall_ns = 0;
+  Histogram stalls;   // waits of application threads on windows
+  Histogram windows;  // from move-out to move-in
+  uint64_t windows_preempted = 0;
+  uint64_t batches = 0;
+  // What happened on the way; for the curious and for tests.
+  uint64_t moves_denied = 0;     // pages that MOVE moved and denied
+  uint64_t ladder_steps = 0;     // pages put back behind the first rung
+  uint64_t ladder_copies = 0;    // of those, by UFFDIO_COPY
+  uint64_t first_touches = 0;    // faults on pages that were never there
+  uint64_t children_filled = 0;  // holes filled in children
+  uint64_t copy_threads_cpu_ns = 0;
+  Trouble own_path_trouble = Trouble::kNone;  // why the own path was left, for the rest or all
+  uint32_t own_path_detail = 0;
+  Trouble ended_by = Trouble::kNone;  // why the job ended before its end
+  uint32_t ended_detail = 0;
+};
+
+}  // namespace drover::flow

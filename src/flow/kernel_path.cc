@@ -1,0 +1,104 @@
+#include "flow/kernel_path.h"
+
+namespace drover::flow {
+namespace {
+
+using kernel::Errno;
+
+constexpr int32_t kNotWritten = -1000;  // a status that the kernel never writes
+
+// The cause of a page's status; `own` where the status says nothing.
+Why WhyOfStatus(int32_t status, Errno call_error, Why own) {
+  switch (static_cast<Errno>(-status)) {
+    case Errno::kAccess:
+      return Why::kSeveralProcesses;
+    case Errno::kBusy:
+      return own == Why::kNone || own == Why::kOwnPathRefused ? Why::kBusy : own;
+    case Errno::kNoMemory:
+      return Why::kNoTargetMemory;
+    case Errno::kFault:
+      return Why::kNotMovable;
+    default:
+      break;
+  }
+  if (call_error == Errno::kNoMemory) return Why::kNoTargetMemory;
+  return own == Why::kNone || own == Why::kOwnPathRefused ? Why::kKernelRefused : own;
+}
+
+// Sends entries [first, count); a page that fails can stop the call, so it goes on behind what was
+// tried. Returns the error of the last call.
+Errno SendAll(Engine& engine) {
+  const uint32_t count = engine.kernel_count;
+  for (uint32_t i = 0; i < count; ++i) engine.kernel_status[i] = kNotWritten;
+  Errno last = Errno::kOk;
+  for (uint32_t first = 0; first < count;) {
+    const auto left = engine.kernel.MovePages({engine.kernel_address + first, count - first},
+                                              {engine.kernel_target + first, count - first},
+                                              {engine.kernel_status + first, count - first});
+    if (!left.has_value()) last = left.error();
+    uint32_t tried = first;
+    while (tried < count && engine.kernel_status[tried] != kNotWritten) ++tried;
+    if (tried == first) break;  // nothing was written: asking again would answer the same
+    first = tried;
+  }
+  return last;
+}
+
+}  // namespace
+
+void Book(Engine& engine, uint64_t address, uint64_t pages, Outcome outcome, Why why) {
+  if (pages == 0) return;
+  JobResult& result = *engine.result;
+  result.pages_requested += pages;
+  switch (outcome) {
+    case Outcome::kMoved:
+      result.pages_moved += pages;
+      break;
+    case Outcome::kAlreadyThere:
+      result.pages_already_there += pages;
+      break;
+    case Outcome::kGone:
+      result.pages_gone += pages;
+      break;
+    case Outcome::kNotMoved:
+      result.pages_not_moved += pages;
+      result.not_moved_why[static_cast<uint32_t>(why)] += pages;
+      break;
+  }
+  engine.observer->PagesDone(address, pages, outcome, why);
+}
+
+void KernelPathFlush(Engine& engine) {
+  const uint32_t count = engine.kernel_count;
+  if (count == 0) return;
+  const PhaseTimer timer(engine, Phase::kKernel);
+  const Errno error = SendAll(engine);
+  const bool known =
+      engine.kernel.QueryNodes({engine.kernel_address, count}, {engine.nodes, count}) == Errno::kOk;
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint64_t pages = engine.kernel_pages[i];
+    const int32_t node = known ? engine.nodes[i] : kNotWritten;
+    if (node == engine.kernel_target[i]) {
+      engine.result->moved_kernel_path += pages;
+      Book(engine, engine.kernel_address[i], pages, Outcome::kMoved, Why::kNone);
+    } else if (node == -static_cast<int32_t>(Errno::kNoEntry) || error == Errno::kNoProcess) {
+      Book(engine, engine.kernel_address[i], pages, Outcome::kGone, Why::kNone);
+    } else {
+      Book(engine, engine.kernel_address[i], pages, Outcome::kNotMoved,
+           WhyOfStatus(engine.kernel_status[i], error, engine.kernel_why[i]));
+    }
+  }
+  engine.kernel_count = 0;
+  if (error == Errno::kNoProcess) engine.result->ended_by = Trouble::kTargetVanished;
+}
+
+void KernelPathAdd(Engine& engine, uint64_t address, uint64_t pages, int32_t target, Why why) {
+  const uint32_t i = engine.kernel_count++;
+  engine.kernel_address[i] = address;
+  engine.kernel_pages[i] = static_cast<uint32_t>(pages);
+  engine.kernel_target[i] = target;
+  engine.kernel_why[i] = why;
+  if (engine.kernel_count == kKernelChunkPages) KernelPathFlush(engine);
+}
+
+}  // namespace drover::flow

@@ -1,0 +1,52 @@
+// Every bound of the core, by name. A queue, batch, retry or wait without a bound here has none on
+// purpose, and says so where it stands (only putting pages back has none).
+#pragma once
+
+#include <cstdint>
+
+#include "kernel/types.h"
+
+namespace drover::flow {
+
+inline constexpr uint64_t kBatchBytesDefault = 2u << 20;
+inline constexpr uint64_t kBatchBytesMax = 16u << 20;
+inline constexpr uint64_t kBatchPagesMax = kBatchBytesMax / kPageBytes;
+// An isolation area or pool: a batch may start anywhere within a huge page's length.
+inline constexpr uint64_t kAreaBytes = kBatchBytesMax + kHugeBytes;
+// Refusals inside one window; each lengthens it.
+inline constexpr uint32_t kRefusalsPerWindowMax = 8;
+// Times that a window waits for an event of a change of mappings while pages are moved out.
+inline constexpr uint32_t kAgainsPerWindowMax = 64;
+// A run of pages that UFFDIO_MOVE denies to have moved lies within one page table.
+inline constexpr uint64_t kDeniedPagesMax = 512;
+// Ranges that became registered because the application moved them inside a window.
+inline constexpr uint32_t kFollowedRangesMax = 64;
+// Pages that the application threw away and that have not been seen absent yet.
+inline constexpr uint32_t kMarkSlots = 1u << 16;
+inline constexpr uint32_t kMarksMax = kMarkSlots / 4 * 3;
+// Threads of the application whose control blocks are looked up.
+inline constexpr uint32_t kControlBlocksMax = 16384;
+inline constexpr uint32_t kRangesMax = 64;
+inline constexpr uint32_t kOwnRangesMax = 16;
+inline constexpr uint32_t kNodesMax = 64;
+inline constexpr uint32_t kCopyThreadsMax = 16;
+// Threads that wait on one window and are told apart in the stall figures.
+inline constexpr uint32_t kWaitersMax = 1024;
+// Faults set aside because a change of mappings was under way when they were to be answered.
+inline constexpr uint32_t kPostponedFaultsMax = 64;
+// How long a batch waits for the application to leave a gated call before the job gives up.
+inline constexpr uint64_t kGateWaitNs = 10'000'000'000;
+// Pages of one move_pages(2) call.
+inline constexpr uint32_t kKernelChunkPages = 512;
+// Mappings that must remain below vm.max_map_count.
+inline constexpr uint64_t kMappingsSpared = 1000;
+// Batches between two looks at that count, which costs a microsecond per mapping.
+inline constexpr uint64_t kMappingsCheckedEvery = 1024;
+// Pieces whose pages are written before the window after a page has refused as busy.
+inline constexpr uint32_t kPiecesMendedAfterBusy = 16;
+// Threads that pthread_create has made and that may not have told the kernel their robust list.
+inline constexpr uint32_t kYoungThreadsMax = 1024;
+// How long a look at the memory limits is believed.
+inline constexpr uint64_t kHeadroomAgeNs = 50'000'000;
+
+}  // namespace drover::flow

@@ -1,0 +1,139 @@
+#include "flow/put_back.h"
+
+#include "flow/events.h"
+
+namespace drover::flow {
+namespace {
+
+using kernel::Errno;
+
+class Ladder {
+ public:
+  Ladder(Engine& engine, Source source)
+      : engine_(engine),
+        batch_(engine.batch),
+        base_(source == Source::kPool ? engine.batch.pool : engine.batch.area),
+        arrived_(source == Source::kPool ? PageState::kRemapped : PageState::kRestored) {}
+
+  // Climbs until page `at` is no longer isolated; takes what follows it along where it can.
+  void Climb(uint64_t at, uint64_t last);
+
+ private:
+  // Moves pages [at, end); what the page table says has arrived is marked.
+  Errno MoveRun(uint64_t at, uint64_t end);
+  uint64_t RunEnd(uint64_t at, uint64_t last) const;
+  bool Holds(uint64_t page) const;
+  // The last rung, for one page. True: the page has a place, or none is left for it.
+  bool CopyOrDrop(uint64_t at);
+
+  Engine& engine_;
+  Batch& batch_;
+  uint64_t base_;
+  PageState arrived_;
+};
+
+// A run: isolated pages whose live addresses follow one another.
+uint64_t Ladder::RunEnd(uint64_t at, uint64_t last) const {
+  uint64_t end = at + 1;
+  while (end < last && batch_.state[end] == PageState::kIsolated &&
+         batch_.address[end] == batch_.address[end - 1] + kPageBytes)
+    ++end;
+  return end;
+}
+
+bool Ladder::Holds(uint64_t page) const {
+  kernel::PageEntry entry;
+  // If the page table cannot be read the page counts as still there: the ladder goes on.
+  if (engine_.kernel.ReadEntries(page, {&entry, 1}) != Errno::kOk) return true;
+  return entry.holds_page();
+}
+
+Errno Ladder::MoveRun(uint64_t at, uint64_t end) {
+  const auto answer =
+      engine_.kernel.Move(batch_.address[at], base_ + at * kPageBytes, (end - at) * kPageBytes);
+  if (answer.error == Errno::kOk) {
+    for (uint64_t i = at; i < end; ++i) batch_.state[i] = arrived_;
+    return Errno::kOk;
+  }
+  const uint64_t believed = at + answer.bytes / kPageBytes;
+  if (!RuleHolds(Rule::kPageTableProof)) {
+    for (uint64_t i = at; i < believed; ++i) batch_.state[i] = arrived_;
+    return answer.error;
+  }
+  // Gone from the engine's own side is proof that it has arrived on the other.
+  kernel::PageEntry* entries = engine_.entries;
+  if (engine_.kernel.ReadEntries(base_ + at * kPageBytes, {entries, end - at}) != Errno::kOk)
+    return Errno::kAgain;
+  for (uint64_t i = at; i < end; ++i) {
+    if (entries[i - at].holds_page()) continue;
+    if (i >= believed) ++engine_.result->moves_denied;
+    batch_.state[i] = arrived_;
+  }
+  return answer.error;
+}
+
+void Ladder::Climb(uint64_t at, uint64_t last) {
+  while (batch_.state[at] == PageState::kIsolated) {
+    const uint64_t run_end = RunEnd(at, last);
+    Errno error = MoveRun(at, run_end);
+    if (batch_.state[at] != PageState::kIsolated) return;
+    if (error == Errno::kAgain) {  // a change is under way: its event comes first
+      Drain(engine_);
+      continue;
+    }
+    if (!RuleHolds(Rule::kLadder)) continue;  // asks the same for ever
+    ++engine_.result->ladder_steps;
+    const auto mapping = engine_.kernel.NextMapping(batch_.address[at]);
+    if (mapping.has_value() && mapping->range.Contains(batch_.address[at])) {
+      const uint64_t pages_left = (mapping->range.end() - batch_.address[at]) / kPageBytes;
+      if (pages_left < run_end - at) {
+        error = MoveRun(at, at + pages_left);
+        if (batch_.state[at] != PageState::kIsolated) return;
+      }
+    }
+    if (CopyOrDrop(at)) return;
+    Drain(engine_);
+  }
+}
+
+bool Ladder::CopyOrDrop(uint64_t at) {
+  const uint64_t live = batch_.address[at];
+  kernel::PageEntry entry;
+  if (engine_.kernel.ReadEntries(live, {&entry, 1}) == Errno::kOk && entry.guard()) {
+    batch_.state[at] = PageState::kDropped;  // a guard discards; COPY would destroy it silently
+    return true;
+  }
+  // COPY allocates a page: the copy in the pool goes first, the original stays until it is in.
+  (void)engine_.kernel.Advise({batch_.pool + at * kPageBytes, kPageBytes},
+                              kernel::Advice::kDontNeed);
+  const uint64_t original = batch_.area + at * kPageBytes;
+  switch (engine_.kernel.CopyPage(kernel::kOwnUserfault, live, original)) {
+    case Errno::kOk:
+      ++engine_.result->ladder_copies;
+      batch_.state[at] = PageState::kRestored;
+      return true;
+    case Errno::kNoEntry:    // the mapping is gone, or another one that is not registered is there
+    case Errno::kInvalid:    // the same, with a mapping that cannot be registered
+    case Errno::kNoProcess:  // the process is ending
+      batch_.state[at] = PageState::kDropped;
+      return true;
+    case Errno::kExists:
+      // The application has put another page there, which then is its content; if the page table
+      // does not say so, look again.
+      if (!Holds(live)) return false;
+      batch_.state[at] = PageState::kDropped;
+      return true;
+    default:  // kAgain, kNoMemory: again
+      return false;
+  }
+}
+
+}  // namespace
+
+void PutBack(Engine& engine, Source source, uint64_t first, uint64_t last) {
+  Ladder ladder(engine, source);
+  for (uint64_t at = first; at < last; ++at)
+    if (engine.batch.state[at] == PageState::kIsolated) ladder.Climb(at, last);
+}
+
+}  // namespace drover::flow

@@ -1,0 +1,26 @@
+#include "flow/events.h"
+#include "flow/phases.h"
+#include "flow/put_back.h"
+
+namespace drover::flow {
+
+void Remap(Engine& engine) {
+  const PhaseTimer timer(engine, Phase::kRemap);
+  Batch& batch = engine.batch;
+  engine.lock.Lock();
+  if (RuleHolds(Rule::kDrainBeforeIn)) Drain(engine);
+  PutBack(engine, Source::kPool, 0, batch.page_count);
+  const uint64_t closed_ns = engine.kernel.NowNs();
+  bool any = false;
+  for (uint64_t i = 0; i < batch.page_count && !any; ++i)
+    any = batch.state[i] == PageState::kRemapped || batch.state[i] == PageState::kRestored ||
+          batch.state[i] == PageState::kDropped;
+  if (any) engine.result->windows.Add(closed_ns - batch.opened_ns);
+  for (uint32_t i = 0; i < engine.waiter_count; ++i)
+    engine.result->stalls.Add(closed_ns - engine.waiters[i].since_ns);
+  engine.waiter_count = 0;
+  batch.opened_ns = 0;
+  engine.lock.Unlock();
+}
+
+}  // namespace drover::flow

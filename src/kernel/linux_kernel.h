@@ -1,0 +1,79 @@
+// The real kernel, by raw system calls on the calling process or, for what can be asked and done
+// from outside (page table, mappings, nodes, move_pages), on another one. Freestanding.
+//
+// It owns four descriptors; which table they stand in is the caller's business (an agent's first
+// engine thread has one of its own, because a daemon's close_range must not reach them).
+#pragma once
+
+#include "kernel/kernel.h"
+
+namespace drover::kernel {
+
+class LinuxKernel final : public Kernel {
+ public:
+  struct Descriptors {
+    int userfault = -1;
+    int pagemap = -1;
+    int maps = -1;
+    int interrupt = -1;  // an eventfd that ends WaitForMessage
+  };
+
+  // Opens all four for the calling process, with kernel-mode faults handled. kPerm: no right to
+  // userfaultfd (it needs CAP_SYS_PTRACE, vm.unprivileged_userfaultfd=1 or /dev/userfaultfd), or
+  // none to EVENT_FORK when `features` has it. kInvalid: the kernel lacks a feature.
+  [[nodiscard]] Errno OpenSelf(uint64_t features);
+  // Another process: its pagemap and maps; no userfaultfd. kNoProcess, kAccess, kPerm.
+  [[nodiscard]] Errno OpenProcess(int32_t pid);
+  // The parts of OpenSelf, for a process that gets some descriptors from elsewhere.
+  [[nodiscard]] Errno OpenFiles();  // pagemap, maps, interrupt; keeps what is already open
+  [[nodiscard]] static Result<int> OpenUserfault();
+  [[nodiscard]] static Result<int> NewUserfaultFrom(int device);  // an open /dev/userfaultfd
+  [[nodiscard]] static Errno ShakeHands(int userfault, uint64_t features);
+  void Close();
+
+  Descriptors& descriptors() { return descriptors_; }
+  const Descriptors& descriptors() const { return descriptors_; }
+
+  Errno Register(Range range, RegisterMode mode) override;
+  Errno Unregister(Range range) override;
+  MoveAnswer Move(uint64_t target, uint64_t source, uint64_t length) override;
+  Errno CopyPage(int userfault, uint64_t target, uint64_t source) override;
+  Errno ZeroPage(uint64_t target) override;
+  Errno Wake(Range range) override;
+  Result<Message> ReadMessage() override;
+  void WaitForMessage() override;
+  void InterruptWait() override;
+  void CloseChild(int userfault) override;
+  Result<uint64_t> Scan(Range range, uint64_t required, uint64_t forbidden, uint64_t report,
+                        std::span<PageRegion> regions, uint64_t* walk_end) override;
+  Errno ReadEntries(uint64_t start, std::span<PageEntry> entries) override;
+  Result<Mapping> NextMapping(uint64_t address) override;
+  Errno QueryNodes(std::span<const uint64_t> addresses, std::span<int32_t> nodes) override;
+  Result<int64_t> MovePages(std::span<const uint64_t> addresses, std::span<const int32_t> nodes,
+                            std::span<int32_t> status) override;
+  Errno PreferNode(Range range, Node node) override;
+  Result<uint64_t> Map(uint64_t bytes) override;
+  void Unmap(Range range) override;
+  Errno Advise(Range range, Advice advice) override;
+  Errno Protect(Range range, bool writable) override;
+  Errno Unlock(Range range) override;
+  Result<uint64_t> ListThreads(std::span<int32_t> ids) override;
+  Result<uint64_t> RobustListOf(int32_t thread) override;
+  Result<uint64_t> ReadFile(const char* path, std::span<char> buffer) override;
+  Errno VisitDescriptors(Visit visit, void* context) override;
+  uint64_t InvoluntarySwitches() override;
+  uint64_t NowNs() override;
+  void PinThread() override;
+  void UnpinThread() override;
+
+ private:
+  Result<uint64_t> ScanEntries(Range range, uint64_t required, uint64_t forbidden, uint64_t report,
+                               std::span<PageRegion> regions, uint64_t* walk_end);
+
+  Descriptors descriptors_;
+  int32_t pid_ = 0;                 // 0: the calling process
+  uint64_t allowed_cpus_[16] = {};  // of the pinned thread; one thread pins at a time
+  int64_t allowed_bytes_ = 0;
+};
+
+}  // namespace drover::kernel

@@ -1,0 +1,221 @@
+// The real kernel: the engine's own memory, threads, files, time.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "kernel/abi.h"
+#include "kernel/linux_kernel.h"
+#include "kernel/raw_syscall.h"
+
+namespace drover::kernel {
+namespace {
+
+Result<int> Open(const char* path, int flags) {
+  const int64_t result =
+      RawSyscallRetry(__NR_openat, Arg(AT_FDCWD), AddressOf(path), Arg(flags | O_CLOEXEC));
+  if (result < 0) return std::unexpected(ErrnoOf(result));
+  return static_cast<int>(result);
+}
+
+// "/proc/PID/FILE", with "self" for pid 0.
+struct ProcPath {
+  ProcPath(int32_t pid, const char* file) {
+    Add("/proc/");
+    if (pid == 0) {
+      Add("self");
+    } else {
+      char digits[12];
+      int count = 0;
+      for (int32_t left = pid; left > 0; left /= 10)
+        digits[count++] = static_cast<char>('0' + left % 10);
+      while (count > 0) text[used++] = digits[--count];
+    }
+    Add(file);
+    text[used] = '\0';
+  }
+  void Add(const char* more) {
+    while (*more != '\0') text[used++] = *more++;
+  }
+  char text[64];
+  int used = 0;
+};
+
+// Calls visit(name) for each entry of a folder.
+template <class Visit>
+Errno VisitFolder(const char* path, const Visit& visit) {
+  const auto folder = Open(path, O_RDONLY | O_DIRECTORY);
+  if (!folder.has_value()) return folder.error();
+  struct Entry {  // linux_dirent64
+    uint64_t inode, offset;
+    uint16_t bytes;
+    uint8_t type;
+    char name[];
+  };
+  alignas(8) char buffer[4096];
+  int64_t got;
+  while ((got = RawSyscall(__NR_getdents64, Arg(*folder), AddressOf(&buffer[0]), sizeof buffer)) >
+         0) {
+    for (int64_t at = 0; at < got;) {
+      const Entry* entry = reinterpret_cast<const Entry*>(buffer + at);
+      visit(&entry->name[0]);
+      at += entry->bytes;
+    }
+  }
+  RawSyscall(__NR_close, Arg(*folder));
+  return ErrnoOf(got);
+}
+
+}  // namespace
+
+Errno LinuxKernel::OpenSelf(uint64_t features) {
+  if (const Errno error = OpenFiles(); error != Errno::kOk) return error;
+  const auto userfault = OpenUserfault();
+  if (!userfault.has_value()) return userfault.error();
+  descriptors_.userfault = *userfault;
+  return ShakeHands(*userfault, features);
+}
+
+Errno LinuxKernel::OpenProcess(int32_t pid) {
+  pid_ = pid;
+  return OpenFiles();
+}
+
+Errno LinuxKernel::OpenFiles() {
+  struct {
+    const char* file;
+    int* descriptor;
+  } const wanted[] = {{"/pagemap", &descriptors_.pagemap}, {"/maps", &descriptors_.maps}};
+  for (const auto& w : wanted) {
+    if (*w.descriptor >= 0) continue;
+    const auto opened = Open(ProcPath(pid_, w.file).text, O_RDONLY);
+    if (!opened.has_value()) return opened.error();
+    *w.descriptor = *opened;
+  }
+  if (pid_ == 0 && descriptors_.interrupt < 0) {
+    const int64_t made = RawSyscall(__NR_eventfd2, 0, O_CLOEXEC | O_NONBLOCK);
+    if (made < 0) return ErrnoOf(made);
+    descriptors_.interrupt = static_cast<int>(made);
+  }
+  return Errno::kOk;
+}
+
+void LinuxKernel::Close() {
+  for (int* descriptor : {&descriptors_.userfault, &descriptors_.pagemap, &descriptors_.maps,
+                          &descriptors_.interrupt}) {
+    if (*descriptor >= 0) RawSyscall(__NR_close, Arg(*descriptor));
+    *descriptor = -1;
+  }
+}
+
+Result<uint64_t> LinuxKernel::Map(uint64_t bytes) {
+  const int64_t result = RawSyscall(__NR_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, Arg(-1), 0);
+  if (result < 0 && result > -4096) return std::unexpected(ErrnoOf(result));
+  return static_cast<uint64_t>(result);
+}
+
+void LinuxKernel::Unmap(Range range) {
+  RawSyscall(__NR_munmap, range.start, range.length);
+}
+
+Errno LinuxKernel::Advise(Range range, Advice advice) {
+  return ErrnoOf(
+      RawSyscallRetry(__NR_madvise, range.start, range.length, Arg(static_cast<int>(advice))));
+}
+
+Errno LinuxKernel::Protect(Range range, bool writable) {
+  return ErrnoOf(RawSyscall(__NR_mprotect, range.start, range.length,
+                            Arg(writable ? PROT_READ | PROT_WRITE : PROT_READ)));
+}
+
+Errno LinuxKernel::Unlock(Range range) {
+  return ErrnoOf(RawSyscall(__NR_munlock, range.start, range.length));
+}
+
+Result<uint64_t> LinuxKernel::ListThreads(std::span<int32_t> ids) {
+  uint64_t count = 0;
+  const auto visit = [&](const char* name) {
+    int32_t id = 0;
+    for (const char* c = name; *c >= '0' && *c <= '9'; ++c) id = id * 10 + (*c - '0');
+    if (id == 0) return;
+    if (count < ids.size()) ids[count] = id;
+    ++count;
+  };
+  const Errno error = VisitFolder(ProcPath(pid_, "/task").text, visit);
+  if (error != Errno::kOk) return std::unexpected(error);
+  return count;
+}
+
+Errno LinuxKernel::VisitDescriptors(Visit visit, void* context) {
+  // The process's table, not the engine's: /proc/PID/fd is the table of the thread group's leader.
+  const ProcPath folder(pid_, "/fd/");
+  return VisitFolder(folder.text, [&](const char* name) {
+    if (name[0] == '.') return;
+    ProcPath path = folder;
+    path.Add(name);
+    path.text[path.used] = '\0';
+    char target[256];
+    const int64_t length =
+        RawSyscall(__NR_readlink, AddressOf(&path.text[0]), AddressOf(&target[0]), sizeof target);
+    if (length > 0) visit(context, {target, static_cast<size_t>(length)});
+  });
+}
+
+uint64_t LinuxKernel::InvoluntarySwitches() {
+  rusage usage;
+  constexpr int64_t kThisThread = 1;
+  if (RawSyscall(__NR_getrusage, Arg(kThisThread), AddressOf(&usage)) < 0) return 0;
+  return static_cast<uint64_t>(usage.ru_nivcsw);
+}
+
+Result<uint64_t> LinuxKernel::RobustListOf(int32_t thread) {
+  uint64_t head = 0, bytes = 0;
+  const int64_t result =
+      RawSyscall(__NR_get_robust_list, Arg(thread), AddressOf(&head), AddressOf(&bytes));
+  if (result < 0) return std::unexpected(ErrnoOf(result));
+  return head;
+}
+
+Result<uint64_t> LinuxKernel::ReadFile(const char* path, std::span<char> buffer) {
+  const auto file = Open(path, O_RDONLY);
+  if (!file.has_value()) return std::unexpected(file.error());
+  uint64_t used = 0;
+  int64_t got = 1;
+  while (used < buffer.size() &&
+         (got = RawSyscallRetry(__NR_read, Arg(*file), AddressOf(buffer.data()) + used,
+                                buffer.size() - used)) > 0)
+    used += static_cast<uint64_t>(got);
+  RawSyscall(__NR_close, Arg(*file));
+  if (got < 0) return std::unexpected(ErrnoOf(got));
+  return used;
+}
+
+uint64_t LinuxKernel::NowNs() {
+  timespec now;
+  RawSyscall(__NR_clock_gettime, CLOCK_MONOTONIC, AddressOf(&now));
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+void LinuxKernel::PinThread() {
+  unsigned cpu = 0;
+  allowed_bytes_ =
+      RawSyscall(__NR_sched_getaffinity, 0, sizeof allowed_cpus_, AddressOf(&allowed_cpus_[0]));
+  if (allowed_bytes_ <= 0 || RawSyscall(__NR_getcpu, AddressOf(&cpu), 0, 0) < 0 ||
+      cpu >= 8 * sizeof allowed_cpus_) {
+    allowed_bytes_ = 0;
+    return;
+  }
+  uint64_t one[sizeof allowed_cpus_ / 8] = {};
+  one[cpu / 64] = uint64_t{1} << (cpu % 64);
+  RawSyscall(__NR_sched_setaffinity, 0, sizeof one, AddressOf(&one[0]));
+}
+
+void LinuxKernel::UnpinThread() {
+  if (allowed_bytes_ > 0)
+    RawSyscall(__NR_sched_setaffinity, 0, static_cast<uint64_t>(allowed_bytes_),
+               AddressOf(&allowed_cpus_[0]));
+}
+
+}  // namespace drover::kernel

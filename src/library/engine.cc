@@ -1,0 +1,193 @@
+#include "drover/engine.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <climits>
+#include <cstring>
+
+#include "flow/flow.h"
+#include "flow/own_path.h"
+#include "kernel/linux_kernel.h"
+#include "library/control_block_layout.h"
+#include "library/result.h"
+#include "migrators/copy_function.h"
+#include "report/words.h"
+#include "threads/posix_threads.h"
+#include "topology/nodes.h"
+
+namespace drover {
+namespace {
+
+using kernel::Errno;
+using threads::PosixThreads;
+
+constexpr uint64_t kStacksBytes = PosixThreads::kThreadsMax * PosixThreads::kStackBytes;
+
+class HostedEngine final : public Engine, private flow::Observer {
+ public:
+  ~HostedEngine() override {
+    if (engine_ != nullptr) kernel_.Unmap(flow::ArenaOf(*engine_));
+    for (const Range stacks : {stacks_, mover_stack_})
+      if (!stacks.empty()) kernel_.Unmap(stacks);
+    kernel_.Close();
+  }
+
+  std::expected<void, Error> Start(const Options& options);
+  std::expected<MoveResult, Error> Move(const MoveRequest& request) override;
+  void Cancel() override { cancelled_.store(true, std::memory_order_relaxed); }
+  std::string OwnPathRefused() const override { return report::WordsOf(trouble_, trouble_detail_); }
+
+ private:
+  std::expected<flow::Job, Error> JobOf(const MoveRequest& request) const;
+  void PagesDone(uint64_t, uint64_t pages, flow::Outcome, flow::Why) override {
+    pages_done_ += pages;
+  }
+  bool GoOn(const flow::JobResult& so_far) override;
+  Range MapOwn(uint64_t bytes);
+
+  kernel::LinuxKernel kernel_;
+  Range stacks_, mover_stack_;
+  std::unique_ptr<PosixThreads> threads_, mover_;
+  flow::Gate gate_;
+  flow::Engine* engine_ = nullptr;
+  flow::Trouble trouble_ = flow::Trouble::kNone;
+  uint32_t trouble_detail_ = 0;
+  std::atomic<bool> cancelled_ = false;
+
+  // The job in hand.
+  const MoveRequest* request_ = nullptr;
+  flow::Job job_;
+  flow::JobResult result_;
+  uint64_t pages_done_ = 0;
+  uint64_t begin_ns_ = 0;
+};
+
+Range HostedEngine::MapOwn(uint64_t bytes) {
+  const auto mapped = kernel_.Map(bytes);
+  if (!mapped.has_value()) return {};
+  (void)kernel_.Advise({*mapped, bytes}, kernel::Advice::kDontFork);
+  return {*mapped, bytes};
+}
+
+std::expected<void, Error> HostedEngine::Start(const Options& options) {
+  if (const Errno error = kernel_.OpenFiles(); error != Errno::kOk)
+    return std::unexpected(Error{Error::Kind::kFailed,
+                                 fmt::format("/proc/self/pagemap or maps could not be opened: {}",
+                                             std::strerror(static_cast<int>(error)))});
+  stacks_ = MapOwn(kStacksBytes);
+  mover_stack_ = MapOwn(kStacksBytes);
+  if (stacks_.empty() || mover_stack_.empty())
+    return std::unexpected(Error{Error::Kind::kFailed, "no memory for the engine's stacks"});
+  threads_ = std::make_unique<PosixThreads>(stacks_);
+  mover_ = std::make_unique<PosixThreads>(mover_stack_);
+  const flow::Parts parts{.kernel = kernel_,
+                          .threads = *threads_,
+                          .gate = gate_,
+                          .copy = migrators::FastestCopyFunction(),
+                          .control_blocks = library::AskControlBlockLayout(),
+                          .visible_userfaults = 1};
+  engine_ = flow::MakeEngine(parts, stacks_);
+  if (engine_ == nullptr)
+    return std::unexpected(Error{Error::Kind::kFailed, "no memory for the engine's own areas"});
+  flow::AddOwn(*engine_, mover_stack_);
+  if (!options.own_path) {
+    trouble_ = flow::Trouble::kNoRights;
+    return {};
+  }
+  trouble_ = flow::CheckKernel(kernel_, &trouble_detail_);
+  if (trouble_ != flow::Trouble::kNone) return {};
+  const auto userfault = kernel::LinuxKernel::OpenUserfault();
+  if (!userfault.has_value() ||
+      kernel::LinuxKernel::ShakeHands(*userfault, kernel::kFeaturesWanted) != Errno::kOk) {
+    trouble_ = flow::Trouble::kNoRights;
+    return {};
+  }
+  kernel_.descriptors().userfault = *userfault;
+  return {};
+}
+
+std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) const {
+  flow::Job job;
+  const auto usage = [](std::string message) {
+    return std::unexpected(Error{Error::Kind::kUsage, std::move(message)});
+  };
+  if (const auto parsed = library::ParseMigrator(request.migrator, &job); !parsed.has_value())
+    return std::unexpected(parsed.error());
+  if (const auto checked = library::CheckBatch(request.batch_bytes); !checked.has_value())
+    return std::unexpected(checked.error());
+  job.batch_bytes = request.batch_bytes;
+  if (request.ranges.empty()) return usage("no range to move; name at least one");
+  if (request.ranges.size() > flow::kRangesMax)
+    return usage(
+        fmt::format("{} ranges are too many; at most {}", request.ranges.size(), flow::kRangesMax));
+  std::vector<Range> ranges;
+  for (const AddressRange& range : request.ranges) {
+    const uint64_t start = reinterpret_cast<uint64_t>(range.start);
+    if (range.length_bytes == 0) return usage("an empty range cannot be moved");
+    const uint64_t first = RoundDown(start, kPageBytes);
+    ranges.push_back({first, RoundUp(start + range.length_bytes, kPageBytes) - first});
+  }
+  std::sort(ranges.begin(), ranges.end(), [](Range a, Range b) { return a.start < b.start; });
+  for (size_t i = 1; i < ranges.size(); ++i)
+    if (ranges[i - 1].Overlaps(ranges[i])) return usage("two of the ranges overlap");
+  job.range_count = static_cast<uint32_t>(ranges.size());
+  std::copy(ranges.begin(), ranges.end(), job.ranges);
+  const auto nodes = topology::ReadNodes("/");
+  job.placement.node_count = nodes.id_limit();
+  job.placement.same = request.target.node < 0;
+  if (!job.placement.same && !nodes.HasMemory(request.target.node))
+    return std::unexpected(Error{Error::Kind::kUnavailable,
+                                 fmt::format("node {} does not exist or has no memory; nodes with "
+                                             "memory: {}",
+                                             request.target.node, nodes.MemoryList())});
+  for (int16_t& target : job.placement.target_of)
+    target = static_cast<int16_t>(request.target.node);
+  return job;
+}
+
+bool HostedEngine::GoOn(const flow::JobResult& so_far) {
+  if (cancelled_.load(std::memory_order_relaxed)) return false;
+  if (!request_->progress) return true;
+  return request_->progress({pages_done_, so_far.pages_estimated,
+                             static_cast<double>(kernel_.NowNs() - begin_ns_) / 1e9});
+}
+
+std::expected<MoveResult, Error> HostedEngine::Move(const MoveRequest& request) {
+  const auto job = JobOf(request);
+  if (!job.has_value()) return std::unexpected(job.error());
+  job_ = *job;
+  result_ = {};
+  result_.own_path_trouble = trouble_;
+  result_.own_path_detail = trouble_detail_;
+  request_ = &request;
+  pages_done_ = 0;
+  begin_ns_ = kernel_.NowNs();
+  cancelled_.store(false, std::memory_order_relaxed);
+  job_.own_path = trouble_ == flow::Trouble::kNone;
+  // The mover has a stack of the engine's: the caller's may lie in a range.
+  const auto body = [](void* self) {
+    auto& hosted = *static_cast<HostedEngine*>(self);
+    flow::RunJob(*hosted.engine_, hosted.job_, hosted, &hosted.result_);
+  };
+  if (mover_->Start(body, this) != Errno::kOk)
+    return std::unexpected(Error{Error::Kind::kFailed, "no thread to be had for the engine"});
+  mover_->JoinAll();
+  if (result_.ended_by != flow::Trouble::kNone && result_.ended_by != flow::Trouble::kCancelled)
+    return std::unexpected(
+        Error{Error::Kind::kFailed, report::WordsOf(result_.ended_by, result_.ended_detail)});
+  return library::ResultOf(result_);
+}
+
+}  // namespace
+
+std::expected<std::unique_ptr<Engine>, Error> Engine::Open(const Options& options) {
+  auto engine = std::make_unique<HostedEngine>();
+  if (const auto started = engine->Start(options); !started.has_value())
+    return std::unexpected(started.error());
+  return engine;
+}
+
+}  // namespace drover

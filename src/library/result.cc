@@ -1,0 +1,88 @@
+#include "library/result.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "report/words.h"
+
+namespace drover::library {
+namespace {
+
+Percentiles PercentilesOf(const flow::Histogram& histogram) {
+  const auto us = [](uint64_t ns) { return static_cast<double>(ns) / 1000; };
+  return {histogram.count,
+          us(histogram.PerMille(500)),
+          us(histogram.PerMille(990)),
+          us(histogram.PerMille(999)),
+          us(histogram.max_ns),
+          us(histogram.total_ns)};
+}
+
+}  // namespace
+
+MoveResult ResultOf(const flow::JobResult& job) {
+  MoveResult result;
+  result.pages_requested = job.pages_requested;
+  result.pages_moved = job.pages_moved;
+  result.pages_already_there = job.pages_already_there;
+  result.pages_gone = job.pages_gone;
+  result.pages_not_moved = job.pages_not_moved;
+  result.pages_by_own_path = job.moved_own_path;
+  result.pages_by_kernel_path = job.moved_kernel_path;
+  result.seconds = static_cast<double>(job.wall_ns) / 1e9;
+  double* const phases[flow::kPhaseCount] = {&result.phases_s.collect, &result.phases_s.prepare,
+                                             &result.phases_s.isolate, &result.phases_s.copy,
+                                             &result.phases_s.remap,   &result.phases_s.release,
+                                             &result.phases_s.kernel};
+  for (uint32_t i = 0; i < flow::kPhaseCount; ++i)
+    *phases[i] = static_cast<double>(job.phase_ns[i]) / 1e9;
+  result.stall = PercentilesOf(job.stalls);
+  result.window = PercentilesOf(job.windows);
+  result.windows_preempted = job.windows_preempted;
+  for (uint32_t i = 0; i < flow::kWhyCount; ++i) {
+    if (job.not_moved_why[i] == 0) continue;
+    const report::Words words = report::WordsOf(static_cast<flow::Why>(i));
+    result.not_moved.push_back({words.why, job.not_moved_why[i], words.temporary, words.hint});
+  }
+  result.own_path_refused = report::WordsOf(job.own_path_trouble, job.own_path_detail);
+  result.cancelled = job.ended_by == flow::Trouble::kCancelled;
+  return result;
+}
+
+std::expected<void, Error> ParseMigrator(const std::string& name, flow::Job* job) {
+  if (name == "serial") {
+    job->engine = flow::CopyEngine::kSerial;
+    job->copy_threads = 1;
+    return {};
+  }
+  constexpr std::string_view kThreads = "threads:";
+  if (name.starts_with(kThreads)) {
+    uint32_t count = 0;
+    const char* begin = name.data() + kThreads.size();
+    const char* end = name.data() + name.size();
+    const auto parsed = std::from_chars(begin, end, count);
+    if (parsed.ec == std::errc() && parsed.ptr == end && count >= 1 &&
+        count <= flow::kCopyThreadsMax) {
+      job->engine = flow::CopyEngine::kThreads;
+      job->copy_threads = count;
+      return {};
+    }
+  }
+  return std::unexpected(
+      Error{Error::Kind::kUsage,
+            fmt::format("'{}' is no migrator; use serial, or threads:N with N from 1 to {}", name,
+                        flow::kCopyThreadsMax)});
+}
+
+std::expected<void, Error> CheckBatch(uint64_t batch_bytes) {
+  if (batch_bytes >= kPageBytes && batch_bytes <= flow::kBatchBytesMax &&
+      batch_bytes % kPageBytes == 0)
+    return {};
+  return std::unexpected(
+      Error{Error::Kind::kUsage, fmt::format("a batch of {} bytes is not possible; use a multiple "
+                                             "of 4096 from 4096 (one page) to 16777216 (16 MiB)",
+                                             batch_bytes)});
+}
+
+}  // namespace drover::library

@@ -1,0 +1,184 @@
+#include "report/words.h"
+
+#include <asm/unistd.h>
+#include <fmt/format.h>
+
+#include <cstring>
+#include <iterator>
+
+namespace drover::report {
+
+using flow::StandBackFrom;
+using flow::Trouble;
+using flow::Why;
+
+Words WordsOf(Why why) {
+  switch (why) {
+    case Why::kBusy:
+      return {"pinned or in use by the kernel (direct I/O, io_uring buffers, a device)", true,
+              "try again; a page that stays pinned moves only after its buffer is unregistered"};
+    case Why::kShared:
+      return {"shared with another process after a fork", true,
+              "try again after the child has ended"};
+    case Why::kRights:
+      return {"the mapping is not plain read-write, is locked (mlock) or has a protection key",
+              false, "with two nodes the kernel path moves it; `--to same` cannot"};
+    case Why::kFile:
+      return {"page of a file or of shared memory", false,
+              "with two nodes the kernel path moves it; `--to same` cannot"};
+    case Why::kStack:
+      return {"stack of the main thread", false,
+              "with two nodes the kernel path moves it; `--to same` cannot"};
+    case Why::kControlBlock:
+      return {"control block of a thread", false,
+              "with two nodes the kernel path moves it; `--to same` cannot"};
+    case Why::kDiscarding:
+      return {"the program has thrown it away, and the kernel has not freed it yet", true,
+              "try again later"};
+    case Why::kPartOfHuge:
+      return {"the range cuts a huge page", false, "align the range to 2 MiB"};
+    case Why::kNoTargetMemory:
+      return {"no memory on the target node within the limits", true,
+              "free memory there, raise the memory limit of the control group, or name more nodes"};
+    case Why::kNoTargetHuge:
+      return {"no huge page to be had on the target node", true,
+              "free memory there or compact it (/proc/sys/vm/compact_memory)"};
+    case Why::kForeignUserfault:
+      return {"watched by a userfaultfd of the program's own", false, "it cannot be watched twice"};
+    case Why::kMappingChanged:
+      return {"the mapping changed while its pages were on their way", true, "try again"};
+    case Why::kUnstable:
+      return {"kept changing under the move", true, "try again"};
+    case Why::kNotTried:
+      return {"not tried, because its neighbours refused", true, "try again"};
+    case Why::kOwnPathRefused:
+      return {"this process cannot take drover's own path, and there is no other", false,
+              "see `drover doctor`"};
+    case Why::kSeveralProcesses:
+      return {"mapped by several processes", false, "move it with the process that owns it"};
+    case Why::kNotMovable:
+      return {"the kernel does not move this kind of page", false, "none"};
+    case Why::kKernelRefused:
+      return {"refused by the kernel's move_pages", true, "try again"};
+    case Why::kNone:
+    case Why::kCount:
+      break;
+  }
+  return {"unknown", false, "none"};
+}
+
+const char* WordsOf(StandBackFrom from) {
+  switch (from) {
+    case StandBackFrom::kTracer:
+      return "a debugger or tracer is attached; detach it";
+    case StandBackFrom::kFuse:
+      return "the process serves a FUSE file system (/dev/fuse is open)";
+    case StandBackFrom::kKvm:
+      return "the process runs virtual machines (/dev/kvm is open)";
+    case StandBackFrom::kDevices:
+      return "a device that writes to user memory by its own ways is open";
+    case StandBackFrom::kOwnUserfault:
+      return "the process has a userfaultfd of its own";
+    case StandBackFrom::kRawThreads:
+      return "the process has threads that libc did not make";
+    case StandBackFrom::kNothing:
+    case StandBackFrom::kCount:
+      break;
+  }
+  return "unknown";
+}
+
+std::string SystemCallName(uint32_t number) {
+  struct Row {
+    uint32_t number;
+    const char* name;
+  };
+  static constexpr Row kRows[] = {
+      {__NR_userfaultfd, "userfaultfd"},
+      {__NR_ioctl, "ioctl"},
+      {__NR_mmap, "mmap"},
+      {__NR_munmap, "munmap"},
+      {__NR_madvise, "madvise"},
+      {__NR_mprotect, "mprotect"},
+      {__NR_munlock, "munlock"},
+      {__NR_move_pages, "move_pages"},
+      {__NR_mbind, "mbind"},
+      {__NR_clone, "clone"},
+      {__NR_close_range, "close_range"},
+      {__NR_get_robust_list, "get_robust_list"},
+      {__NR_socket, "socket"},
+      {__NR_openat, "openat"},
+      {__NR_pread64, "pread64"},
+      {__NR_getdents64, "getdents64"},
+      {__NR_futex, "futex"},
+      {__NR_poll, "poll"},
+      {__NR_eventfd2, "eventfd2"},
+      {__NR_sched_setaffinity, "sched_setaffinity"},
+      {__NR_getcpu, "getcpu"},
+      {__NR_getrusage, "getrusage"},
+      {__NR_readlink, "readlink"},
+      {__NR_signalfd4, "signalfd4"},
+      {__NR_bind, "bind"},
+      {__NR_listen, "listen"},
+      {__NR_accept4, "accept4"},
+      {__NR_sendmsg, "sendmsg"},
+      {__NR_recvmsg, "recvmsg"},
+      {__NR_sched_getaffinity, "sched_getaffinity"},
+      {__NR_rt_sigprocmask, "rt_sigprocmask"},
+      {__NR_memfd_create, "memfd_create"},
+      {__NR_dup2, "dup2"},
+      {__NR_getsockopt, "getsockopt"},
+      {__NR_unlink, "unlink"},
+      {__NR_mkdir, "mkdir"},
+  };
+  for (const Row& row : kRows)
+    if (row.number == number) return row.name;
+  return fmt::format("system call {}", number);
+}
+
+std::string WordsOf(Trouble trouble, uint32_t detail) {
+  switch (trouble) {
+    case Trouble::kNone:
+      return "";
+    case Trouble::kCancelled:
+      return "interrupted";
+    case Trouble::kNoRights:
+      return "no right to userfaultfd with kernel-mode faults and fork events; run `drover move` "
+             "as "
+             "root, or give the program CAP_SYS_PTRACE";
+    case Trouble::kKernelVersion:
+      return "UFFDIO_MOVE of this kernel is not safe; use Linux 6.12.43 or newer (not 6.13 to "
+             "6.15)";
+    case Trouble::kSelfTest:
+      return "the self-test of UFFDIO_MOVE failed on this kernel";
+    case Trouble::kSeccomp:
+      return fmt::format(
+          "a system-call filter (seccomp) of the program forbids {}; allow it in the filter "
+          "(systemd: SystemCallFilter={})",
+          SystemCallName(detail), SystemCallName(detail));
+    case Trouble::kStandsBack:
+      return fmt::format("the own path stands back: {}",
+                         WordsOf(static_cast<StandBackFrom>(detail)));
+    case Trouble::kGateStuck:
+      return "a thread of the program stayed in mremap, pthread_create or setuid for 10 s; try "
+             "again";
+    case Trouble::kMappings:
+      return "fewer than 1000 mappings are left; raise vm.max_map_count";
+    case Trouble::kDiscards:
+      return "too many pages that the program threw away are still there; restart the program";
+    case Trouble::kNoMemory:
+      return "no memory for the engine's own areas";
+    case Trouble::kNoThreads:
+      return "no thread to be had for the engine; raise the limit";
+    case Trouble::kThreadsHidden:
+      return "the program's threads could not be listed";
+    case Trouble::kProcess:
+      return fmt::format("the process could not be read: {}",
+                         std::strerror(static_cast<int>(detail)));
+    case Trouble::kTargetVanished:
+      return "the process ended";
+  }
+  return "unknown";
+}
+
+}  // namespace drover::report

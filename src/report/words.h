@@ -1,0 +1,25 @@
+// What the engine's causes are called, for people: why, whether another try may help, and what to
+// do.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "flow/job.h"
+
+namespace drover::report {
+
+struct Words {
+  const char* why;
+  bool temporary;
+  const char* hint;
+};
+
+Words WordsOf(flow::Why why);
+// Why the own path was not taken, with the way out; empty for Trouble::kNone.
+std::string WordsOf(flow::Trouble trouble, uint32_t detail);
+const char* WordsOf(flow::StandBackFrom from);
+// The name of an x86-64 system call that the engine makes, or its number.
+std::string SystemCallName(uint32_t number);
+
+}  // namespace drover::report

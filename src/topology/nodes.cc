@@ -1,0 +1,100 @@
+#include "topology/nodes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+namespace drover::topology {
+namespace {
+
+std::string FirstLine(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// "Node 0 MemTotal:  123 kB" -> bytes
+uint64_t MeminfoBytes(const std::string& path, const std::string& key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string node, id, name;
+    uint64_t kilobytes = 0;
+    if (words >> node >> id >> name >> kilobytes && name == key + ":") return kilobytes * 1024;
+  }
+  return 0;
+}
+
+}  // namespace
+
+bool ParseIdList(const std::string& text, std::vector<int>* ids) {
+  ids->clear();
+  std::istringstream items(text);
+  for (std::string item; std::getline(items, item, ',');) {
+    int first = 0, last = 0, used = 0;
+    if (std::sscanf(item.c_str(), "%d%n", &first, &used) != 1 || first < 0) return false;
+    last = first;
+    if (static_cast<size_t>(used) < item.size()) {
+      int more = 0;
+      if (std::sscanf(item.c_str() + used, "-%d%n", &last, &more) != 1) return false;
+      if (static_cast<size_t>(used + more) != item.size() || last < first || last > 65535)
+        return false;
+    }
+    for (int id = first; id <= last; ++id) ids->push_back(id);
+  }
+  return !ids->empty();
+}
+
+Nodes ReadNodes(const std::string& root) {
+  const std::string base = root + "/sys/devices/system/node/";
+  Nodes nodes;
+  std::vector<int> memory;
+  if (!ParseIdList(FirstLine(base + "online"), &nodes.all)) nodes.all = {0};
+  if (!ParseIdList(FirstLine(base + "has_memory"), &memory)) memory = {0};
+  for (const int id : memory) {
+    const std::string meminfo = fmt::format("{}node{}/meminfo", base, id);
+    nodes.with_memory.push_back(
+        {id, MeminfoBytes(meminfo, "MemTotal"), MeminfoBytes(meminfo, "MemFree")});
+  }
+  return nodes;
+}
+
+const NodeInfo* Nodes::Find(int id) const {
+  for (const NodeInfo& node : with_memory)
+    if (node.id == id) return &node;
+  return nullptr;
+}
+
+bool Nodes::HasMemory(int id) const {
+  return Find(id) != nullptr;
+}
+
+bool Nodes::Exists(int id) const {
+  return std::find(all.begin(), all.end(), id) != all.end();
+}
+
+uint32_t Nodes::id_limit() const {
+  int highest = 0;
+  for (const int id : all) highest = std::max(highest, id);
+  for (const NodeInfo& node : with_memory) highest = std::max(highest, node.id);
+  return static_cast<uint32_t>(highest) + 1;
+}
+
+std::string Nodes::MemoryList() const {
+  std::string text;
+  for (size_t i = 0; i < with_memory.size();) {
+    size_t last = i;
+    while (last + 1 < with_memory.size() && with_memory[last + 1].id == with_memory[last].id + 1)
+      ++last;
+    if (!text.empty()) text += ',';
+    text += last == i ? fmt::format("{}", with_memory[i].id)
+                      : fmt::format("{}-{}", with_memory[i].id, with_memory[last].id);
+    i = last + 1;
+  }
+  return text;
+}
+
+}  // namespace drover::topology
