@@ -91,15 +91,31 @@ bool Collector::Next(Piece* piece) {
   }
 }
 
+// The first run of present pages of the stretch, as far as a batch reaches. The near look comes
+// first: a scan for one region walks that region to its end, however long it is.
+std::optional<kernel::PageRegion> Collector::FindFirst() {
+  const uint64_t reach =
+      engine_.job->batch_bytes > kHugeBytes ? engine_.job->batch_bytes : kHugeBytes;
+  const uint64_t near_end = RoundDown(stretch_.start, kHugeBytes) + 2 * reach;
+  const uint64_t ends[] = {near_end < stretch_.end() ? near_end : stretch_.end(), stretch_.end()};
+  for (const uint64_t end : ends) {
+    kernel::PageRegion first;
+    uint64_t walk_end = 0;
+    const auto found = engine_.kernel.Scan({stretch_.start, end - stretch_.start}, kPagePresent,
+                                           forbidden(), kPageHuge, {&first, 1}, &walk_end);
+    if (!found.has_value()) return std::nullopt;  // the mapping has gone, and its pages with it
+    if (*found > 0) return first;
+  }
+  return std::nullopt;
+}
+
 bool Collector::CutPiece(Piece* piece) {
-  kernel::PageRegion first;
-  uint64_t walk_end = 0;
-  auto found =
-      engine_.kernel.Scan(stretch_, kPagePresent, forbidden(), kPageHuge, {&first, 1}, &walk_end);
-  if (!found.has_value() || *found == 0) {
-    stretch_.length = 0;  // an error here: the mapping has gone, and its pages with it
+  const auto found_first = FindFirst();
+  if (!found_first.has_value()) {
+    stretch_.length = 0;
     return false;
   }
+  const kernel::PageRegion first = *found_first;
   const uint64_t batch_bytes = engine_.job->batch_bytes;
   const uint64_t end = stretch_.end();
   const bool huge = (first.categories & kPageHuge) != 0 && first.start % kHugeBytes == 0 &&
@@ -118,8 +134,9 @@ bool Collector::CutPiece(Piece* piece) {
   piece->range = {first.start, piece_end - first.start};
   piece->huge = huge;
   piece->not_own = NotOwn(mapping_);
-  found = engine_.kernel.Scan(piece->range, kPagePresent, forbidden(), kPageHuge | kPageFile,
-                              engine_.regions, &walk_end);
+  uint64_t walk_end = 0;
+  const auto found = engine_.kernel.Scan(piece->range, kPagePresent, forbidden(),
+                                         kPageHuge | kPageFile, engine_.regions, &walk_end);
   const uint64_t regions = found.has_value() ? *found : 0;
   if (!huge && regions > 0) {  // stop before the first whole huge page
     for (uint64_t k = 0; k < regions; ++k) {

@@ -3,6 +3,8 @@
 // pages, not the address space.
 #pragma once
 
+#include <optional>
+
 #include "flow/engine.h"
 
 namespace drover::flow {
@@ -37,6 +39,7 @@ class Collector {
   void LeaveOutOwn();
   // Cuts the first piece with a present page off the stretch; false: none is left in it.
   bool CutPiece(Piece* piece);
+  std::optional<kernel::PageRegion> FindFirst();
   void FindTargets(Piece* piece, uint64_t regions);
   int16_t TargetOf(int32_t node, int16_t of_spread) const;
   int16_t NextOfSpread(uint64_t pages);

@@ -65,12 +65,8 @@ kernel::Result<uint32_t> ControlBlocks::CountStrangers(kernel::Kernel& kernel,
   for (uint64_t i = 0; i < *listed && i < room.size(); ++i) {
     const auto head = kernel.RobustListOf(room[i]);
     if (!head.has_value() || *head != 0) continue;
-    char digits[12];
-    size_t used = sizeof digits;
-    for (int32_t left = room[i]; left > 0; left /= 10)
-      digits[--used] = static_cast<char>('0' + left % 10);
     Path path;
-    path.Add("/proc/self/task/").Add({digits + used, sizeof digits - used}).Add("/comm");
+    path.Add("/proc/self/task/").AddNumber(static_cast<uint64_t>(room[i]), 10).Add("/comm");
     char name[32];
     const auto got = kernel.ReadFile(path.c_str(), name);
     if (got.has_value() && !std::string_view(name, *got).starts_with("iou-")) ++strangers;

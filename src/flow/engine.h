@@ -54,13 +54,19 @@ struct Parts {
   uint32_t visible_userfaults = 0;  // userfaultfds of the house's own in the program's table
 };
 
+// What the observer answers between two batches.
+enum class Next : uint8_t {
+  kGoOn,
+  kStop,
+  kRestartThreads,  // the mover has changed its identity: the other engine threads start anew
+};
+
 // Between two batches the flow tells how far it is, page by page, and asks whether to go on. All is
 // called on the mover thread, never inside a window.
 class Observer {
  public:
   virtual void PagesDone(uint64_t address, uint64_t pages, Outcome outcome, Why why) = 0;
-  // False: stop here.
-  virtual bool GoOn(const JobResult& so_far) = 0;
+  virtual Next GoOn(const JobResult& so_far) = 0;
 
  protected:
   ~Observer() = default;

@@ -215,46 +215,60 @@ struct PieceMover {
 class Crew {
  public:
   Crew(Engine& engine, const Job& job)
-      : engine_(engine), serial_(engine.copy), threads_(engine.copy, engine.threads) {
+      : engine_(engine), job_(job), serial_(engine.copy), threads_(engine.copy, engine.threads) {
     engine.migrator = &serial_;
-    engine.fault_thread_stops.store(false, std::memory_order_relaxed);
-    if (engine.threads.Start(FaultThread, &engine) != Errno::kOk) {
-      engine.result->own_path_trouble = Trouble::kNoThreads;
-      return;
-    }
-    fault_thread_ = true;
-    if (job.engine != CopyEngine::kThreads) return;
-    helpers_ = true;
-    // Fewer helpers than asked for are no trouble: the caller copies what they do not.
-    (void)threads_.Start(job.copy_threads - 1);
-    engine.migrator = &threads_;
+    if (job.own_path) Start();
   }
   ~Crew() {
-    if (fault_thread_) StopFaultThread(engine_);
-    if (helpers_) threads_.Stop();
-    engine_.threads.JoinAll();
+    Stop();
     engine_.migrator = nullptr;
   }
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
 
+  void Restart() {
+    if (!running_) return;
+    Stop();
+    Start();
+  }
+
  private:
+  void Start() {
+    engine_.fault_thread_stops.store(false, std::memory_order_relaxed);
+    if (engine_.threads.Start(FaultThread, &engine_) != Errno::kOk) {
+      engine_.result->own_path_trouble = Trouble::kNoThreads;
+      return;
+    }
+    running_ = true;
+    if (job_.engine != CopyEngine::kThreads) return;
+    // Fewer helpers than asked for are no trouble: the caller copies what they do not.
+    (void)threads_.Start(job_.copy_threads - 1);
+    engine_.migrator = &threads_;
+  }
+  void Stop() {
+    if (!running_) return;
+    StopFaultThread(engine_);
+    threads_.Stop();
+    engine_.threads.JoinAll();
+    running_ = false;
+  }
+
   Engine& engine_;
-  bool fault_thread_ = false;
-  bool helpers_ = false;
+  const Job& job_;
+  bool running_ = false;
   migrators::Serial serial_;
   migrators::ThreadsMigrator threads_;
 };
 
 // Walks the pieces. `mover` is large, so it stands in the engine's memory, not on a stack.
-void MovePieces(Engine& engine, PieceMover& mover) {
+void MovePieces(Engine& engine, Crew& crew, PieceMover& mover) {
   Collector collector(engine);
   engine.result->pages_estimated = collector.Estimate();
   while (engine.result->ended_by == Trouble::kNone) {
-    if (!engine.observer->GoOn(*engine.result)) {
-      engine.result->ended_by = Trouble::kCancelled;
-      break;
-    }
+    const Next next = engine.observer->GoOn(*engine.result);
+    if (next == Next::kStop) engine.result->ended_by = Trouble::kCancelled;
+    if (next == Next::kStop) break;
+    if (next == Next::kRestartThreads) crew.Restart();
     if (!collector.Next(&mover.piece)) break;
     if (engine.job->own_path && engine.result->own_path_trouble == Trouble::kNone &&
         engine.result->batches % kMappingsCheckedEvery == 0)
@@ -289,12 +303,10 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   AddOwn(engine, {*room, RoundUp(sizeof(PieceMover), kPageBytes)});
   (void)engine.kernel.Advise({*room, RoundUp(sizeof(PieceMover), kPageBytes)}, Advice::kDontFork);
   auto* mover = reinterpret_cast<PieceMover*>(*room);
-  if (job.own_path) {
-    StandBack(engine);
-    const Crew crew(engine, job);
-    MovePieces(engine, *new (mover) PieceMover{engine, {}, {}, {}});
-  } else {
-    MovePieces(engine, *new (mover) PieceMover{engine, {}, {}, {}});
+  if (job.own_path) StandBack(engine);
+  {
+    Crew crew(engine, job);
+    MovePieces(engine, crew, *new (mover) PieceMover{engine, {}, {}, {}});
   }
   engine.kernel.Unmap({*room, RoundUp(sizeof(PieceMover), kPageBytes)});
   engine.own_count = own_before;

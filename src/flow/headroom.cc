@@ -61,9 +61,15 @@ uint64_t FreeInGroup(kernel::Kernel& kernel, const GroupFiles& files, std::strin
 
 }  // namespace
 
-uint64_t FreeBelowGroupLimits(kernel::Kernel& kernel) {
+uint64_t FreeBelowGroupLimits(kernel::Kernel& kernel, int32_t pid) {
   char text[4096];
-  const auto got = kernel.ReadFile("/proc/self/cgroup", text);
+  Path path;
+  path.Add("/proc/");
+  if (pid == 0)
+    path.Add("self");
+  else
+    path.AddNumber(static_cast<uint64_t>(pid), 10);
+  const auto got = kernel.ReadFile(path.Add("/cgroup").c_str(), text);
   if (!got.has_value()) return kNoLimit;
   uint64_t least = kNoLimit;
   std::string_view rest(text, *got), line;
@@ -116,7 +122,7 @@ bool Headroom::Grants(kernel::Kernel& kernel, Node node, uint64_t bytes) {
   if (node != looked_node_ || now_ns - looked_ns_ > kHeadroomAgeNs || looked_ns_ == 0 ||
       free_bytes_ < 2 * bytes) {
     const uint64_t on_node = FreeOnNode(kernel, node);
-    const uint64_t in_groups = FreeBelowGroupLimits(kernel);
+    const uint64_t in_groups = FreeBelowGroupLimits(kernel, 0);
     free_bytes_ = on_node < in_groups ? on_node : in_groups;
     looked_node_ = node;
     looked_ns_ = now_ns;

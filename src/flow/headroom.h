@@ -21,8 +21,8 @@ class Headroom {
 };
 
 // The least number of bytes free below all memory limits of the process's control groups, version
-// 1 and 2; ~0: there is none.
-uint64_t FreeBelowGroupLimits(kernel::Kernel& kernel);
+// 1 and 2; ~0: there is none. `pid` 0: the calling process.
+uint64_t FreeBelowGroupLimits(kernel::Kernel& kernel, int32_t pid);
 // Bytes free on the node above its low watermark (all nodes for an invalid one).
 uint64_t FreeOnNode(kernel::Kernel& kernel, Node node);
 

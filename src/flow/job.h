@@ -102,6 +102,9 @@ enum class Trouble : uint8_t {
   kThreadsHidden,   // the threads' control blocks could not be found
   kProcess,         // the process cannot be read (`detail`: error number)
   kTargetVanished,  // the process ended
+  kNoAgent,         // the process was not started by `drover run`
+  kNoSocket,        // the agent found no folder for its socket
+  kAgentEnded,      // the agent was taken out of work, or ended because the program needs it gone
 };
 
 // What the own path stands back from (`detail` of Trouble::kStandsBack).

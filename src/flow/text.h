@@ -73,6 +73,13 @@ class Path {
     text_[used_] = '\0';
     return *this;
   }
+  Path& AddNumber(uint64_t value, uint64_t base) {
+    char digits[24];
+    size_t used = sizeof digits;
+    do digits[--used] = "0123456789abcdef"[value % base];
+    while ((value /= base) != 0);
+    return Add({digits + used, sizeof digits - used});
+  }
   const char* c_str() const { return text_; }
 
  private:

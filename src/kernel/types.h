@@ -31,7 +31,9 @@ struct Range {
   constexpr bool Contains(Range other) const {
     return other.start >= start && other.end() <= end();
   }
-  constexpr bool Overlaps(Range other) const { return start < other.end() && other.start < end(); }
+  constexpr bool Overlaps(Range other) const {  // an empty one overlaps nothing
+    return length > 0 && other.length > 0 && start < other.end() && other.start < end();
+  }
   constexpr bool operator==(const Range&) const = default;
 };
 

@@ -45,7 +45,7 @@ class HostedEngine final : public Engine, private flow::Observer {
   void PagesDone(uint64_t, uint64_t pages, flow::Outcome, flow::Why) override {
     pages_done_ += pages;
   }
-  bool GoOn(const flow::JobResult& so_far) override;
+  flow::Next GoOn(const flow::JobResult& so_far) override;
   Range MapOwn(uint64_t bytes);
 
   kernel::LinuxKernel kernel_;
@@ -148,11 +148,12 @@ std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) 
   return job;
 }
 
-bool HostedEngine::GoOn(const flow::JobResult& so_far) {
-  if (cancelled_.load(std::memory_order_relaxed)) return false;
-  if (!request_->progress) return true;
-  return request_->progress({pages_done_, so_far.pages_estimated,
-                             static_cast<double>(kernel_.NowNs() - begin_ns_) / 1e9});
+flow::Next HostedEngine::GoOn(const flow::JobResult& so_far) {
+  if (cancelled_.load(std::memory_order_relaxed)) return flow::Next::kStop;
+  if (!request_->progress) return flow::Next::kGoOn;
+  const Progress progress{pages_done_, so_far.pages_estimated,
+                          static_cast<double>(kernel_.NowNs() - begin_ns_) / 1e9};
+  return request_->progress(progress) ? flow::Next::kGoOn : flow::Next::kStop;
 }
 
 std::expected<MoveResult, Error> HostedEngine::Move(const MoveRequest& request) {

@@ -12,6 +12,7 @@ void Pause() {
 }  // namespace
 
 kernel::Errno ThreadsMigrator::Start(uint32_t helpers) {
+  stop_.store(false, std::memory_order_relaxed);
   for (uint32_t i = 0; i < helpers; ++i)
     if (const kernel::Errno error = threads_.Start(HelperBody, this); error != kernel::Errno::kOk)
       return error;
@@ -29,8 +30,8 @@ void ThreadsMigrator::HelperBody(void* self) {
 }
 
 void ThreadsMigrator::Help() {
-  uint32_t seen = 0;
-  for (;;) {
+  uint32_t seen = turn_.load(std::memory_order_acquire);
+  while (!stop_.load(std::memory_order_acquire)) {
     uint32_t turn;
     for (int spins = 0; (turn = turn_.load(std::memory_order_acquire)) == seen; ++spins)
       if (spins < kSpins)

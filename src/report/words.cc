@@ -175,6 +175,12 @@ std::string WordsOf(Trouble trouble, uint32_t detail) {
     case Trouble::kProcess:
       return fmt::format("the process could not be read: {}",
                          std::strerror(static_cast<int>(detail)));
+    case Trouble::kNoAgent:
+      return "the process has no agent; start it by `drover run -- PROGRAM`";
+    case Trouble::kNoSocket:
+      return "the agent found no writable folder for its socket; set DROVER_DIR";
+    case Trouble::kAgentEnded:
+      return "the agent was taken out of work (drover off, or a sandbox)";
     case Trouble::kTargetVanished:
       return "the process ended";
   }

@@ -1,0 +1,167 @@
+#include "floor.h"
+
+#include <immintrin.h>
+#include <sys/mman.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+namespace drover::bench {
+namespace {
+
+constexpr size_t kStepBytes = 2u << 20;
+
+using Copy = void (*)(char* target, const char* source, size_t bytes);
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void CopyMemcpy(char* target, const char* source, size_t bytes) {
+  memcpy(target, source, bytes);
+}
+
+void CopyRepMovsb(char* target, const char* source, size_t bytes) {
+  asm volatile("rep movsb" : "+D"(target), "+S"(source), "+c"(bytes) : : "memory");
+}
+
+__attribute__((target("avx2"))) void CopyStream32(char* target, const char* source, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 128) {
+    const auto* from = reinterpret_cast<const __m256i*>(source + i);
+    auto* to = reinterpret_cast<__m256i*>(target + i);
+    const __m256i a = _mm256_load_si256(from), b = _mm256_load_si256(from + 1);
+    const __m256i c = _mm256_load_si256(from + 2), d = _mm256_load_si256(from + 3);
+    _mm256_stream_si256(to, a);
+    _mm256_stream_si256(to + 1, b);
+    _mm256_stream_si256(to + 2, c);
+    _mm256_stream_si256(to + 3, d);
+  }
+  _mm_sfence();
+}
+
+__attribute__((target("avx512f"))) void CopyStream64(char* target, const char* source,
+                                                     size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 128) {
+    const __m512i a = _mm512_load_si512(source + i);
+    const __m512i b = _mm512_load_si512(source + i + 64);
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(target + i), a);
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(target + i + 64), b);
+  }
+  _mm_sfence();
+}
+
+Copy fastest = CopyMemcpy;
+
+char* MapAligned(size_t bytes, bool huge) {
+  void* mapped =
+      mmap(nullptr, bytes + kStepBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  const auto start = (reinterpret_cast<uintptr_t>(mapped) + kStepBytes - 1) & ~(kStepBytes - 1);
+  // What lies outside the aligned part goes back, so that the start alone says what to unmap.
+  const size_t before = start - reinterpret_cast<uintptr_t>(mapped);
+  if (before > 0) munmap(mapped, before);
+  if (before < kStepBytes) munmap(reinterpret_cast<void*>(start + bytes), kStepBytes - before);
+  madvise(reinterpret_cast<void*>(start), bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  return reinterpret_cast<char*>(start);
+}
+
+// Runs step(target, source) for every 2 MiB, shared out in contiguous parts.
+template <class Step>
+double Run(const Buffers& buffers, int threads, Step step) {
+  const double begin = Now();
+  const size_t steps = buffers.source_bytes / kStepBytes;
+  const auto part = [&](size_t first, size_t last) {
+    for (size_t i = first; i < last; ++i)
+      step(buffers.target + i * kStepBytes % buffers.target_bytes, buffers.source + i * kStepBytes);
+  };
+  std::vector<std::thread> others;
+  for (int t = 1; t < threads; ++t)
+    others.emplace_back(part, steps * static_cast<size_t>(t) / static_cast<size_t>(threads),
+                        steps * static_cast<size_t>(t + 1) / static_cast<size_t>(threads));
+  part(0, steps / static_cast<size_t>(threads));
+  for (auto& other : others) other.join();
+  return Now() - begin;
+}
+
+}  // namespace
+
+Buffers MapBuffers(size_t source_bytes, size_t target_bytes, bool huge) {
+  Buffers buffers{MapAligned(source_bytes, huge), MapAligned(target_bytes, huge), source_bytes,
+                  target_bytes};
+  if (buffers.source != nullptr) memset(buffers.source, 5, source_bytes);
+  return buffers;
+}
+
+void UnmapBuffers(const Buffers& buffers) {
+  munmap(buffers.source, buffers.source_bytes);
+  munmap(buffers.target, buffers.target_bytes);
+}
+
+std::string FindFastestCopy() {
+  struct Candidate {
+    const char* name;
+    Copy copy;
+    bool here;
+  };
+  const Candidate candidates[] = {
+      {"memcpy", CopyMemcpy, true},
+      {"rep movsb", CopyRepMovsb, true},
+      {"streaming stores, 32 bytes", CopyStream32, __builtin_cpu_supports("avx2") != 0},
+      {"streaming stores, 64 bytes", CopyStream64, __builtin_cpu_supports("avx512f") != 0},
+  };
+  constexpr size_t kTrialBytes = 128u << 20;
+  const Buffers buffers = MapBuffers(kTrialBytes, kTrialBytes, false);
+  memset(buffers.target, 1, kTrialBytes);
+  const char* name = "memcpy";
+  double best = 1e9;
+  for (int round = 0; round < 3; ++round)
+    for (const Candidate& candidate : candidates) {
+      if (!candidate.here) continue;
+      const double seconds = Run(buffers, 1, [&](char* target, const char* source) {
+        candidate.copy(target, source, kStepBytes);
+      });
+      if (seconds >= best) continue;
+      best = seconds;
+      name = candidate.name;
+      fastest = candidate.copy;
+    }
+  UnmapBuffers(buffers);
+  return name;
+}
+
+double CopyFloor(const Buffers& buffers, int threads) {
+  return Run(buffers, threads,
+             [](char* target, const char* source) { fastest(target, source, kStepBytes); });
+}
+
+double FreshFloor(const Buffers& buffers, int threads) {
+  return Run(buffers, threads, [](char* target, char* source) {
+    madvise(target, kStepBytes, MADV_POPULATE_WRITE);
+    fastest(target, source, kStepBytes);
+    madvise(source, kStepBytes, MADV_DONTNEED);
+  });
+}
+
+double PlainFreshFloor(const Buffers& buffers, int threads) {
+  if (__builtin_cpu_supports("avx512f") == 0) return -1;
+  const double begin = Now();
+  std::vector<std::thread> pool;
+  for (int t = 0; t < threads; ++t)
+    pool.emplace_back([=] {
+      const auto n = static_cast<size_t>(threads), me = static_cast<size_t>(t);
+      for (size_t at = me * buffers.source_bytes / n; at < (me + 1) * buffers.source_bytes / n;
+           at += kStepBytes) {
+        char* target = buffers.target + at % buffers.target_bytes;
+        madvise(target, kStepBytes, MADV_POPULATE_WRITE);
+        CopyStream64(target, buffers.source + at, kStepBytes);
+        madvise(buffers.source + at, kStepBytes, MADV_DONTNEED);
+      }
+    });
+  for (auto& thread : pool) thread.join();
+  return Now() - begin;
+}
+
+}  // namespace drover::bench

@@ -1,0 +1,34 @@
+// The floors that a migration is measured against: what the same bytes cost with no bookkeeping at
+// all. No code of the engine is in these loops.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace drover::bench {
+
+struct Buffers {
+  char* source;  // both aligned to 2 MiB
+  char* target;  // may be shorter than the source: then the loops cycle through it
+  size_t source_bytes;
+  size_t target_bytes;
+};
+
+// Maps both; the source is filled. `huge`: of 2 MiB pages, else of 4 KiB pages.
+Buffers MapBuffers(size_t source_bytes, size_t target_bytes, bool huge);
+void UnmapBuffers(const Buffers& buffers);
+
+// The fastest of the copy functions known here (memcpy, rep movsb, streaming stores of 32 and 64
+// bytes), found by trying each; its name for the report.
+std::string FindFastestCopy();
+
+// Seconds for copying the source into the prefaulted target, by `threads` threads.
+double CopyFloor(const Buffers& buffers, int threads);
+// Seconds for fault-in of the target, copy, and freeing of the source, in steps of 2 MiB.
+double FreshFloor(const Buffers& buffers, int threads);
+
+// The plainest form of the fresh floor, one loop as one would write it down, to check that the one
+// above is not slow. Needs AVX-512; a negative number where the CPU has none.
+double PlainFreshFloor(const Buffers& buffers, int threads);
+
+}  // namespace drover::bench

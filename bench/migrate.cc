@@ -1,0 +1,201 @@
+#include "migrate.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "floor.h"
+
+namespace drover::bench {
+namespace {
+
+constexpr size_t kTargetBytesMax = size_t{1} << 30;
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double CpuSeconds() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](timeval t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+struct Spread {
+  double median = 0, min = 0, max = 0;
+};
+Spread SpreadOf(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return {values[values.size() / 2], values.front(), values.back()};
+}
+
+// The whole process, engine threads included, on this many CPUs; the old mask comes back at the
+// end.
+class Confine {
+ public:
+  explicit Confine(int cpus) {
+    sched_getaffinity(0, sizeof before_, &before_);
+    cpu_set_t few;
+    CPU_ZERO(&few);
+    for (int cpu = 0, taken = 0; cpu < CPU_SETSIZE && taken < cpus; ++cpu)
+      if (CPU_ISSET(cpu, &before_)) CPU_SET(cpu, &few), ++taken;
+    sched_setaffinity(0, sizeof few, &few);
+  }
+  ~Confine() { sched_setaffinity(0, sizeof before_, &before_); }
+  Confine(const Confine&) = delete;
+  Confine& operator=(const Confine&) = delete;
+
+ private:
+  cpu_set_t before_;
+};
+
+int AllowedCpus() {
+  cpu_set_t allowed;
+  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
+}
+
+size_t FreeBytes() {
+  return static_cast<size_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<size_t>(getpagesize());
+}
+
+struct Round {
+  double copy_s, fresh_s, drover_s, cpu_s;
+  MoveResult result;
+};
+
+// One after another: copy floor, fresh floor, drover, each over the same number of bytes.
+std::expected<Round, Error> RunRound(Engine& engine, const MigrateOptions& options,
+                                     const MigrateRow& row) {
+  const bool huge = row.page == "2M";
+  const size_t target_bytes = std::min(options.total_bytes, kTargetBytesMax);
+  Round round{};
+  Buffers buffers = MapBuffers(options.total_bytes, target_bytes, huge);
+  if (buffers.source == nullptr || buffers.target == nullptr)
+    return std::unexpected(Error{Error::Kind::kFailed, "no memory for the benchmark's buffers"});
+  madvise(buffers.target, target_bytes, MADV_POPULATE_WRITE);
+  round.copy_s = CopyFloor(buffers, row.threads);
+  madvise(buffers.target, target_bytes, MADV_DONTNEED);
+  round.fresh_s = FreshFloor(buffers, row.threads);
+  UnmapBuffers(buffers);
+
+  buffers = MapBuffers(options.total_bytes, kTargetBytesMax, huge);
+  MoveRequest request;
+  request.ranges = {{buffers.source, buffers.source_bytes}};
+  request.batch_bytes = options.batch_bytes;
+  request.migrator = row.migrator;
+  const double cpu = CpuSeconds(), begin = Now();
+  auto result = engine.Move(request);
+  round.drover_s = Now() - begin;
+  round.cpu_s = CpuSeconds() - cpu;
+  UnmapBuffers(buffers);
+  if (!result.has_value()) return std::unexpected(result.error());
+  // A run that moved nothing, or not all, is no figure.
+  if (result->pages_moved * 4096 != options.total_bytes)
+    return std::unexpected(
+        Error{Error::Kind::kFailed,
+              fmt::format("only {} of {} pages moved ({}); no figure is given", result->pages_moved,
+                          options.total_bytes / 4096,
+                          result->own_path_refused.empty()
+                              ? (result->not_moved.empty() ? "gone" : result->not_moved[0].why)
+                              : result->own_path_refused)});
+  round.result = std::move(*result);
+  return round;
+}
+
+std::expected<MigrateRow, Error> RunRow(Engine& engine, const MigrateOptions& options,
+                                        MigrateRow row) {
+  const Confine confine(row.threads);
+  std::vector<double> drover, copy, fresh, efficiency, copy_efficiency, cpu;
+  const double gigabytes = static_cast<double>(options.total_bytes) / 1e9;
+  for (int i = 0; i < options.rounds; ++i) {
+    const auto round = RunRound(engine, options, row);
+    if (!round.has_value()) return std::unexpected(round.error());
+    drover.push_back(gigabytes / round->drover_s);
+    copy.push_back(gigabytes / round->copy_s);
+    fresh.push_back(gigabytes / round->fresh_s);
+    efficiency.push_back(round->fresh_s / round->drover_s);
+    copy_efficiency.push_back(round->copy_s / round->drover_s);
+    cpu.push_back(round->cpu_s);
+    row.phases_s = round->result.phases_s;
+    row.window_p50_us = round->result.window.p50_us;
+    row.window_p99_us = round->result.window.p99_us;
+    row.window_max_us = round->result.window.max_us;
+  }
+  const Spread speed = SpreadOf(drover), share = SpreadOf(efficiency);
+  row.gb_per_s = speed.median, row.gb_per_s_min = speed.min, row.gb_per_s_max = speed.max;
+  row.efficiency = share.median, row.efficiency_min = share.min, row.efficiency_max = share.max;
+  row.copy_efficiency = SpreadOf(copy_efficiency).median;
+  row.copy_floor_gb_per_s = SpreadOf(copy).median;
+  row.fresh_floor_gb_per_s = SpreadOf(fresh).median;
+  row.cpu_s = SpreadOf(cpu).median;
+  return row;
+}
+
+// Plain loop's time / floor's time, alternating.
+double CheckFloor(const MigrateOptions& options) {
+  std::vector<double> ratios;
+  for (int i = 0; i < options.rounds; ++i) {
+    const size_t target_bytes = std::min(options.total_bytes, kTargetBytesMax);
+    Buffers buffers = MapBuffers(options.total_bytes, target_bytes, false);
+    const double plain = PlainFreshFloor(buffers, 1);
+    UnmapBuffers(buffers);
+    if (plain < 0) return 0;
+    buffers = MapBuffers(options.total_bytes, target_bytes, false);
+    ratios.push_back(plain / FreshFloor(buffers, 1));
+    UnmapBuffers(buffers);
+  }
+  return SpreadOf(ratios).median;
+}
+
+}  // namespace
+
+std::expected<MigrateReport, Error> RunMigrate(const MigrateOptions& options) {
+  auto engine = Engine::Open({});
+  if (!engine.has_value()) return std::unexpected(engine.error());
+  if (const std::string refused = (*engine)->OwnPathRefused(); !refused.empty())
+    return std::unexpected(Error{Error::Kind::kUnavailable, refused});
+  MigrateReport report;
+  report.copy_function = FindFastestCopy();
+  if (options.check_floor) {
+    report.floor_check = CheckFloor(options);
+    if (report.floor_check != 0 && report.floor_check < 0.95)
+      return std::unexpected(
+          Error{Error::Kind::kFailed,
+                fmt::format("the floor takes {:.2f} times as long as the plain loop: it is no "
+                            "floor, and ratios against it would flatter",
+                            1 / report.floor_check)});
+  }
+  for (const std::string& page : options.pages)
+    for (const int threads : options.threads) {
+      MigrateRow row;
+      row.page = page;
+      row.threads = threads;
+      row.migrator = threads == 1 ? "serial" : fmt::format("threads:{}", threads);
+      row.total_bytes = options.total_bytes;
+      row.batch_bytes = options.batch_bytes;
+      row.rounds = options.rounds;
+      const std::string name = fmt::format("{} threads={}", page, threads);
+      if (threads > AllowedCpus()) {
+        report.skipped.push_back({name, fmt::format("only {} CPUs", AllowedCpus())});
+        continue;
+      }
+      if (options.total_bytes + kTargetBytesMax > FreeBytes() / 2) {
+        report.skipped.push_back({name, "source and target take more than half of free memory"});
+        continue;
+      }
+      auto done = RunRow(**engine, options, row);
+      if (!done.has_value()) return std::unexpected(done.error());
+      report.rows.push_back(std::move(*done));
+    }
+  return report;
+}
+
+}  // namespace drover::bench

@@ -1,0 +1,401 @@
+#include "agent/control_thread.h"
+
+#include <asm/unistd.h>
+#include <fcntl.h>
+#include <poll.h>
+
+#include <new>
+
+#include "agent/socket.h"
+#include "agent/system_calls.h"
+#include "flow/own_path.h"
+#include "kernel/abi.h"
+#include "kernel/raw_syscall.h"
+#include "migrators/copy_function.h"
+#include "threads/futex.h"
+
+namespace drover::agent {
+namespace {
+
+using control::Marker;
+using control::Type;
+using flow::Trouble;
+using kernel::AddressOf;
+using kernel::Arg;
+using kernel::Errno;
+using kernel::RawSyscall;
+
+constexpr uint64_t kProgressEveryNs = 100'000'000;
+constexpr uint64_t kStacksBytes =
+    threads::RawThreads::kThreadsMax * threads::RawThreads::kStackBytes;
+
+// Sets the length and the type of a message.
+template <class Message>
+Message Make(Type type, uint64_t job = 0) {
+  Message message;
+  message.header.type = type;
+  message.header.length_bytes = sizeof message;
+  message.header.job = job;
+  return message;
+}
+
+void CloseAll(const int descriptors[2]) {
+  for (int i = 0; i < 2; ++i)
+    if (descriptors[i] >= 0) RawSyscall(__NR_close, Arg(descriptors[i]));
+}
+
+}  // namespace
+
+// A table of the engine's own: a daemon's close_range must not close the userfaultfd, whose waiters
+// would then read zeros. What the program has open is not kept here, or a pipe's reader would never
+// see its end; 0, 1 and 2 stay occupied.
+void Control::TakeOwnDescriptors() {
+  if (flow::RuleHolds(flow::Rule::kOwnDescriptors))
+    RawSyscall(__NR_close_range, 3, ~0u, kernel::abi::kCloseRangeUnshare);
+  const int64_t null = RawSyscall(__NR_openat, Arg(AT_FDCWD), AddressOf("/dev/null"), O_RDWR);
+  if (null < 0 || !flow::RuleHolds(flow::Rule::kOwnDescriptors)) return;
+  for (uint64_t standard = 0; standard < 3; ++standard)
+    if (Arg(null) != standard) RawSyscall(__NR_dup2, Arg(null), standard);
+  if (null > 2) RawSyscall(__NR_close, Arg(null));
+}
+
+// Now, because a program that drops its rights keeps what is open.
+void Control::OpenRights() {
+  trouble_ = flow::CheckKernel(kernel_, &trouble_detail_);
+  if (trouble_ != Trouble::kNone) return;
+  const auto userfault = kernel::LinuxKernel::OpenUserfault();
+  if (!userfault.has_value()) return;
+  const Errno error = kernel::LinuxKernel::ShakeHands(*userfault, kernel::kFeaturesWanted);
+  if (error == Errno::kOk) {
+    kernel_.descriptors().userfault = *userfault;
+    has_userfault_ = true;
+    return;
+  }
+  RawSyscall(__NR_close, Arg(*userfault));
+  if (error == Errno::kInvalid) trouble_ = Trouble::kKernelVersion;
+}
+
+void Control::Retire(Marker::State state, Trouble trouble, uint32_t detail) {
+  Marker* marker = shared_.settings.marker;
+  if (marker == nullptr) return;
+  marker->trouble = static_cast<uint32_t>(trouble);
+  marker->trouble_detail = detail;
+  __atomic_store_n(&marker->state, static_cast<uint32_t>(state), __ATOMIC_RELEASE);
+}
+
+bool Control::Open() {
+  if (HasFilter())
+    if (const uint32_t forbidden = FirstForbiddenCall(); forbidden != 0) {
+      Retire(Marker::State::kPassive, Trouble::kSeccomp, forbidden);
+      return false;
+    }
+  TakeOwnDescriptors();
+  (void)kernel_.OpenFiles();
+  OpenRights();
+  const uint64_t wake_mask = uint64_t{1} << (kWakeSignal - 1);
+  signals_ = static_cast<int>(
+      RawSyscall(__NR_signalfd4, Arg(-1), AddressOf(&wake_mask), 8, O_CLOEXEC | O_NONBLOCK));
+  uint32_t none = static_cast<uint32_t>(PathState::kNone);
+  if (signals_ < 0 ||
+      !shared_.path_state.compare_exchange_strong(none, static_cast<uint32_t>(PathState::kBinding)))
+    return false;
+  Marker* marker = shared_.settings.marker;
+  const auto pid = static_cast<int32_t>(RawSyscall(__NR_getpid));
+  door_ = static_cast<int>(
+      OpenSocket(shared_, pid, marker->nonce, marker->socket_path, sizeof marker->socket_path));
+  shared_.path_state.store(static_cast<uint32_t>(PathState::kBound));
+  threads::FutexWakeAll(shared_.path_state);
+  if (door_ < 0) {
+    Retire(Marker::State::kPassive, Trouble::kNoSocket, 0);
+    return false;
+  }
+  Retire(Marker::State::kServing, trouble_, trouble_detail_);
+  return true;
+}
+
+void Control::Serve() {
+  while (Wait()) {
+  }
+  DropCaller();
+  if (door_ >= 0) RawSyscall(__NR_close, Arg(door_));
+  RawSyscall(__NR_unlink, AddressOf(&shared_.settings.marker->socket_path[0]));
+  Retire(Marker::State::kOff, Trouble::kNone, 0);
+}
+
+bool Control::Wait() {
+  pollfd wait[3] = {{door_, POLLIN, 0}, {signals_, POLLIN, 0}, {caller_, POLLIN, 0}};
+  RawSyscall(__NR_poll, AddressOf(&wait[0]), caller_ >= 0 ? 3 : 2, Arg(-1));
+  if (wait[1].revents != 0) {
+    char info[128];
+    RawSyscall(__NR_read, Arg(signals_), AddressOf(&info[0]), sizeof info);
+  }
+  (void)TakeIdentity();
+  if (shared_.quit.load(std::memory_order_acquire) != 0) return false;
+  if (caller_ >= 0 && wait[2].revents != 0) HearCaller();
+  if (wait[0].revents != 0) {
+    if (caller_ >= 0) {
+      RefuseOthers();
+    } else if (const int64_t caller = AcceptCaller(door_, &caller_pid_); caller >= 0) {
+      caller_ = static_cast<int>(caller);
+      SayHello();
+    }
+  }
+  return !ending_;
+}
+
+void Control::DropCaller() {
+  for (int* descriptor : {&caller_, &handshake_}) {
+    if (*descriptor >= 0) RawSyscall(__NR_close, Arg(*descriptor));
+    *descriptor = -1;
+  }
+}
+
+void Control::SayHello() {
+  auto hello = Make<control::Hello>(Type::kHello);
+  for (uint32_t i = 0; i < sizeof hello.build; ++i) hello.build[i] = control::kBuild[i];
+  hello.pid = static_cast<int32_t>(RawSyscall(__NR_getpid));
+  hello.has_userfault = has_userfault_ && kernel_.descriptors().pagemap >= 0;
+  hello.trouble = static_cast<uint32_t>(trouble_);
+  hello.trouble_detail = trouble_detail_;
+  SendMessage(caller_, &hello, sizeof hello, -1);
+}
+
+void Control::HearCaller() {
+  int descriptors[2];
+  const int64_t got = ReceiveMessage(caller_, message_, sizeof message_, descriptors, false);
+  if (got == -static_cast<int64_t>(Errno::kAgain)) return;
+  control::Header header;
+  const bool whole = got >= static_cast<int64_t>(sizeof header);
+  if (whole) __builtin_memcpy(&header, message_, sizeof header);
+  if (!whole || header.magic != control::kMagic) {
+    CloseAll(descriptors);
+    DropCaller();
+    return;
+  }
+  if (header.major != control::kMajor) {
+    const auto refused = Make<control::Refused>(Type::kRefused);
+    SendMessage(caller_, &refused, sizeof refused, -1);
+    CloseAll(descriptors);
+    DropCaller();
+    return;
+  }
+  const auto holds = [&](uint64_t bytes) { return got >= static_cast<int64_t>(bytes); };
+  switch (header.type) {
+    case Type::kGrant:
+      TakeGrant(descriptors);
+      break;
+    case Type::kHandshakeDone:
+      if (holds(sizeof(control::HandshakeDone)))
+        FinishHandshake(reinterpret_cast<control::HandshakeDone*>(message_)->error);
+      CloseAll(descriptors);
+      break;
+    case Type::kMove:
+      if (holds(sizeof(control::Move))) {
+        job_number_ = header.job;
+        flow::Job job;
+        __builtin_memcpy(&job, message_ + sizeof(control::Header), sizeof job);
+        RunMove(job, descriptors[0]);
+      }
+      CloseAll(descriptors);
+      break;
+    case Type::kOff: {
+      const auto answer = Make<control::Plain>(Type::kOff);
+      Retire(Marker::State::kOff, Trouble::kNone, 0);
+      SendMessage(caller_, &answer, sizeof answer, -1);
+      ending_ = true;
+      CloseAll(descriptors);
+      break;
+    }
+    default:
+      CloseAll(descriptors);
+      break;
+  }
+}
+
+// Root hands over what this process may not open itself.
+void Control::TakeGrant(const int descriptors[2]) {
+  if (descriptors[1] >= 0 && kernel_.descriptors().pagemap < 0)
+    kernel_.descriptors().pagemap = descriptors[1];
+  else if (descriptors[1] >= 0)
+    RawSyscall(__NR_close, Arg(descriptors[1]));
+  (void)kernel_.OpenFiles();
+  auto handshake = Make<control::Handshake>(Type::kHandshake);
+  handshake.features = kernel::kFeaturesWanted;
+  if (descriptors[0] >= 0) {
+    const auto made = kernel::LinuxKernel::NewUserfaultFrom(descriptors[0]);
+    RawSyscall(__NR_close, Arg(descriptors[0]));
+    if (made.has_value()) handshake_ = *made;
+  }
+  // Without a descriptor the message says: it cannot be done.
+  SendMessage(caller_, &handshake, sizeof handshake, handshake_);
+}
+
+void Control::FinishHandshake(int32_t error) {
+  if (handshake_ < 0) return;
+  if (error == 0 && !has_userfault_) {
+    kernel_.descriptors().userfault = handshake_;
+    has_userfault_ = true;
+  } else {
+    RawSyscall(__NR_close, Arg(handshake_));
+  }
+  handshake_ = -1;
+}
+
+bool Control::MakeEngine() {
+  if (engine_ != nullptr) return true;
+  const auto stacks = kernel_.Map(kStacksBytes);
+  if (!stacks.has_value()) return false;
+  const Range range{*stacks, kStacksBytes};
+  (void)kernel_.Advise(range, kernel::Advice::kDontFork);
+  threads_ = new (threads_room_) threads::RawThreads(range);
+  engine_ = flow::MakeEngine({.kernel = kernel_,
+                              .threads = *threads_,
+                              .gate = shared_.gate,
+                              .copy = migrators::FastestCopyFunction(),
+                              .control_blocks = shared_.settings.control_blocks,
+                              .young = &shared_.young,
+                              .engine_threads = 1},
+                             range);
+  if (engine_ == nullptr) {
+    kernel_.Unmap(range);
+    return false;
+  }
+  flow::AddOwn(*engine_, shared_.settings.image);
+  flow::AddOwn(*engine_, shared_.settings.stack);
+  flow::AddOwn(*engine_,
+               {RoundDown(AddressOf(&shared_), kPageBytes), RoundUp(sizeof(Shared), kPageBytes)});
+  flow::AddOwn(*engine_, {AddressOf(shared_.settings.marker), kPageBytes});
+  return true;
+}
+
+void Control::RunMove(const flow::Job& asked, int records) {
+  result_ = {};
+  flow::Job job = asked;
+  if (job.batch_bytes == 0 || job.batch_bytes > flow::kBatchBytesMax ||
+      job.batch_bytes % kPageBytes != 0)
+    job.batch_bytes = flow::kBatchBytesDefault;
+  if (job.range_count > flow::kRangesMax) job.range_count = 0;
+  if (job.copy_threads < 1 || job.copy_threads > flow::kCopyThreadsMax) job.copy_threads = 1;
+  records_ = records;
+  record_count_ = 0;
+  pages_done_ = 0;
+  progress_ns_ = kernel_.NowNs();
+  stop_ = false;
+  result_.own_path_trouble = trouble_ != Trouble::kNone ? trouble_
+                             : has_userfault_           ? Trouble::kNone
+                                                        : Trouble::kNoRights;
+  result_.own_path_detail = trouble_detail_;
+  job.own_path = job.own_path && result_.own_path_trouble == Trouble::kNone;
+  if (MakeEngine())
+    flow::RunJob(*engine_, job, *this, &result_);
+  else
+    result_.ended_by = Trouble::kNoMemory;
+  FlushRecords();
+  records_ = -1;
+  if (caller_ < 0) return;
+  auto answer = Make<control::Result>(Type::kResult, job_number_);
+  answer.result = result_;
+  SendMessage(caller_, &answer, sizeof answer, -1);
+}
+
+void Control::PagesDone(uint64_t address, uint64_t pages, flow::Outcome outcome, flow::Why why) {
+  pages_done_ += pages;
+  if (records_ < 0) return;
+  if (record_count_ > 0) {  // goes on where the last one ended
+    control::PageRecord& last = record_buffer_[record_count_ - 1];
+    if (last.address + last.pages * kPageBytes == address &&
+        last.outcome == static_cast<uint8_t>(outcome) && last.why == static_cast<uint8_t>(why)) {
+      last.pages += static_cast<uint32_t>(pages);
+      return;
+    }
+  }
+  if (record_count_ == sizeof record_buffer_ / sizeof record_buffer_[0]) FlushRecords();
+  record_buffer_[record_count_++] = {address, static_cast<uint32_t>(pages),
+                                     static_cast<uint8_t>(outcome), static_cast<uint8_t>(why), 0};
+}
+
+void Control::FlushRecords() {
+  if (records_ >= 0 && record_count_ > 0)
+    RawSyscall(__NR_write, Arg(records_), AddressOf(&record_buffer_[0]),
+               record_count_ * sizeof record_buffer_[0]);
+  record_count_ = 0;
+}
+
+// Somebody else while a job runs: the one with the job is named.
+void Control::RefuseOthers() {
+  int32_t pid = 0;
+  const int64_t other = AcceptCaller(door_, &pid);
+  if (other < 0) return;
+  auto refused = Make<control::Refused>(Type::kRefused);
+  refused.busy = 1;
+  refused.holder_pid = caller_pid_;
+  SendMessage(static_cast<int>(other), &refused, sizeof refused, -1);
+  RawSyscall(__NR_close, Arg(other));
+}
+
+// A Cancel, an Off and a lost connection all stop the job at this boundary.
+bool Control::StopAsked() {
+  if (shared_.quit.load(std::memory_order_acquire) != 0) ending_ = stop_ = true;
+  pollfd wait[2] = {{door_, POLLIN, 0}, {caller_, POLLIN, 0}};
+  if (RawSyscall(__NR_poll, AddressOf(&wait[0]), 2, 0) <= 0) return stop_;
+  if (wait[0].revents != 0) RefuseOthers();
+  if (wait[1].revents == 0) return stop_;
+  int descriptors[2];
+  control::Header header;
+  const int64_t got = ReceiveMessage(caller_, &header, sizeof header, descriptors, false);
+  CloseAll(descriptors);
+  if (got == -static_cast<int64_t>(Errno::kAgain)) return stop_;
+  if (got < static_cast<int64_t>(sizeof header)) DropCaller();
+  if (got >= static_cast<int64_t>(sizeof header) && header.type == Type::kOff) ending_ = true;
+  return stop_ = true;
+}
+
+flow::Next Control::GoOn(const flow::JobResult& so_far) {
+  const bool changed = TakeIdentity();
+  if (StopAsked() || ending_) return flow::Next::kStop;
+  const uint64_t now_ns = kernel_.NowNs();
+  if (caller_ >= 0 && now_ns - progress_ns_ >= kProgressEveryNs) {
+    progress_ns_ = now_ns;
+    auto progress = Make<control::Progress>(Type::kProgress, job_number_);
+    progress.pages_done = pages_done_;
+    progress.pages_estimated = so_far.pages_estimated;
+    SendMessage(caller_, &progress, sizeof progress, -1);  // dropped when the socket is full
+  }
+  return changed ? flow::Next::kRestartThreads : flow::Next::kGoOn;
+}
+
+bool Control::TakeIdentity() {
+  const uint32_t sent = shared_.mail_sent.load(std::memory_order_acquire);
+  if (sent == shared_.mail_done.load(std::memory_order_relaxed)) return false;
+  const Identity& who = shared_.identity;
+  if (flow::RuleHolds(flow::Rule::kDropRights)) {
+    constexpr uint64_t kKeep = ~uint64_t{0};
+    // A program that takes root back can do the rest only as root.
+    if (who.effective_user == 0) RawSyscall(__NR_setresuid, kKeep, 0, kKeep);
+    RawSyscall(__NR_setgroups, who.group_count, AddressOf(who.groups));
+    RawSyscall(__NR_setresgid, who.real_group, who.effective_group, who.saved_group);
+    RawSyscall(__NR_setresuid, who.real_user, who.effective_user, who.saved_user);
+    struct {
+      uint32_t version = 0x20080522;  // _LINUX_CAPABILITY_VERSION_3
+      int32_t pid = 0;
+    } header;
+    RawSyscall(__NR_capset, AddressOf(&header), AddressOf(&who.capabilities[0]));
+    uint32_t real = 0, effective = 0, saved = 0;
+    RawSyscall(__NR_getresuid, AddressOf(&real), AddressOf(&effective), AddressOf(&saved));
+    // More rights than the program is not an option.
+    if (real != who.real_user || effective != who.effective_user || saved != who.saved_user)
+      ending_ = true;
+  }
+  shared_.mail_done.store(sent, std::memory_order_release);
+  threads::FutexWakeAll(shared_.mail_done);
+  return true;
+}
+
+void ControlThread(void* argument) {
+  Shared& shared = *static_cast<Shared*>(argument);
+  Control control(shared);
+  if (control.Open()) control.Serve();
+  shared.serving.store(0, std::memory_order_release);
+}
+
+}  // namespace drover::agent

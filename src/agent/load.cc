@@ -1,0 +1,270 @@
+// Starting and ending the agent.
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/prctl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <new>
+#include <string_view>
+
+#include "agent/agent.h"
+#include "flow/text.h"
+#include "kernel/raw_syscall.h"
+#include "library/control_block_layout.h"
+#include "threads/futex.h"
+#include "threads/raw_threads.h"
+
+extern "C" __attribute__((visibility("hidden"))) char __ehdr_start, _end;
+
+namespace drover::agent {
+namespace {
+
+using control::Marker;
+using kernel::RawSyscall;
+
+// One for the process; a child gets its own contents (zeros) at the same address.
+Shared* shared_state = nullptr;
+__thread uint32_t gate_depth __attribute__((tls_model("initial-exec"))) = 0;
+
+void* MapPages(size_t bytes) {
+  void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return mapped == MAP_FAILED ? nullptr : mapped;
+}
+
+// Field 22 of /proc/self/stat, behind the last ')' of a name that may hold anything.
+uint64_t StartTimeTicks() {
+  char text[1024];
+  const int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  const ssize_t got = read(file, text, sizeof text);
+  close(file);
+  std::string_view rest(text, got > 0 ? static_cast<size_t>(got) : 0);
+  while (!rest.empty() && rest.back() != ')') rest.remove_suffix(1);
+  std::string_view fields(rest.data() + rest.size(),
+                          static_cast<size_t>(got > 0 ? got : 0) - rest.size());
+  uint64_t value = 0;
+  std::string_view word;
+  if (!flow::EatUntil(&fields, ' ', &word)) return 0;
+  for (int field = 3; field < 22; ++field)
+    if (!flow::EatUntil(&fields, ' ', &word)) return 0;
+  return flow::EatNumber(&fields, &value) ? value : 0;
+}
+
+// The mapping by which the agent is found. Named, or, where the kernel cannot name mappings
+// (CONFIG_ANON_VMA_NAME), a memfd of that name.
+Marker* MakeMarker() {
+  Marker* marker = static_cast<Marker*>(MapPages(kPageBytes));
+  if (marker == nullptr) return nullptr;
+  if (prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, marker, kPageBytes, "drover") != 0) {
+    const int file = static_cast<int>(syscall(SYS_memfd_create, "drover", 1u /* CLOEXEC */));
+    if (file >= 0) {
+      if (ftruncate(file, kPageBytes) == 0)
+        mmap(marker, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, 0);
+      close(file);
+    }
+  }
+  madvise(marker, kPageBytes, MADV_DONTFORK);
+  memcpy(marker->magic, Marker::kMagicText, sizeof marker->magic);
+  marker->major = control::kMajor;
+  marker->minor = control::kMinor;
+  marker->start_time_ticks = StartTimeTicks();
+  memcpy(marker->build, control::kBuild, sizeof marker->build);
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  marker->nonce = static_cast<uint64_t>(now.tv_nsec) * 2654435761u ^
+                  static_cast<uint64_t>(getpid()) << 40 ^ static_cast<uint64_t>(now.tv_sec) << 20;
+  return marker;
+}
+
+void AddFolder(Settings& settings, const char* prefix, const char* rest) {
+  if (prefix == nullptr || prefix[0] != '/') return;
+  char* folder = settings.folders[settings.folder_count];
+  const size_t a = strlen(prefix), b = strlen(rest);
+  if (a + b + 1 > sizeof settings.folders[0]) return;
+  memcpy(folder, prefix, a);
+  memcpy(folder + a, rest, b + 1);
+  ++settings.folder_count;
+}
+
+void ListFolders(Settings& settings) {
+  AddFolder(settings, secure_getenv("DROVER_DIR"), "");
+  AddFolder(settings, "/run/drover", "");
+  AddFolder(settings, secure_getenv("XDG_RUNTIME_DIR"), "/drover");
+  char user[32] = "/tmp/drover-";
+  size_t used = strlen(user);
+  char digits[12];
+  size_t count = 0;
+  for (uid_t left = geteuid(); count == 0 || left > 0; left /= 10)
+    digits[count++] = static_cast<char>('0' + left % 10);
+  while (count > 0) user[used++] = digits[--count];
+  AddFolder(settings, user, "");
+}
+
+// A control thread for this process. Where none is to be had, the program simply has no agent.
+void StartAgent() {
+  if (shared_state == nullptr) {
+    void* room = MapPages(RoundUp(sizeof(Shared), kPageBytes));
+    if (room == nullptr) return;
+    if (madvise(room, RoundUp(sizeof(Shared), kPageBytes), MADV_WIPEONFORK) != 0) return;
+    shared_state = static_cast<Shared*>(room);
+  }
+  Shared& shared = *new (shared_state) Shared();
+  Settings& settings = shared.settings;
+  settings.control_blocks = library::AskControlBlockLayout();
+  const auto image = reinterpret_cast<uint64_t>(&__ehdr_start);
+  settings.image = {image, RoundUp(reinterpret_cast<uint64_t>(&_end) - image, kPageBytes)};
+  settings.marker = MakeMarker();
+  void* stack = settings.marker == nullptr ? nullptr : MapPages(kControlStackBytes);
+  if (stack == nullptr) return;
+  madvise(stack, kControlStackBytes, MADV_DONTFORK);
+  settings.stack = {reinterpret_cast<uint64_t>(stack), kControlStackBytes};
+  ListFolders(settings);
+  shared.serving.store(1);
+  if (threads::RawThreads::StartOn(settings.stack, ControlThread, &shared, &shared.control_alive) !=
+      kernel::Errno::kOk) {
+    shared.serving.store(0);
+    munmap(stack, kControlStackBytes);
+    return;
+  }
+  shared.control_id.store(shared.control_alive.load());
+}
+
+void WakeControl(Shared& shared) {
+  RawSyscall(__NR_tgkill, static_cast<uint64_t>(getpid()), shared.control_id.load(), kWakeSignal);
+}
+
+void InChild() {
+  gate_depth = 0;
+  StartAgent();
+}
+
+// Takes the library out of LD_PRELOAD, so that programs started by this one run without an agent.
+void LeaveEnvironment() {
+  const char* preload = getenv("LD_PRELOAD");
+  const char* own = getenv("DROVER_AGENT");
+  if (preload == nullptr || own == nullptr) return;
+  char kept[4096];
+  size_t used = 0;
+  std::string_view rest(preload), item;
+  while (!rest.empty()) {
+    if (!flow::EatUntil(&rest, ':', &item)) item = rest, rest = {};
+    if (item == own || used + item.size() + 2 > sizeof kept) continue;
+    if (used > 0) kept[used++] = ':';
+    memcpy(kept + used, item.data(), item.size());
+    used += item.size();
+  }
+  kept[used] = '\0';
+  if (used > 0)
+    setenv("LD_PRELOAD", kept, 1);
+  else
+    unsetenv("LD_PRELOAD");
+}
+
+#ifdef DROVER_MUTANTS
+void TakeOutRules() {
+  if (const char* bits = getenv("DROVER_RULES_OUT"); bits != nullptr)
+    flow::rules_taken_out = strtoull(bits, nullptr, 0);
+}
+#endif
+
+__attribute__((constructor)) void Load() {
+#ifdef DROVER_MUTANTS
+  TakeOutRules();
+#endif
+  ResolveHooked();
+  const char* children = getenv("DROVER_CHILDREN");
+  if (children != nullptr && strcmp(children, "no") == 0) LeaveEnvironment();
+  StartAgent();
+  pthread_atfork(nullptr, nullptr, InChild);
+}
+
+// Removes the socket's path, also when the control thread is just about to bind it.
+__attribute__((destructor)) void Unload() {
+  Shared* shared = Serving();
+  if (shared == nullptr) return;
+  auto state = static_cast<uint32_t>(PathState::kNone);
+  if (shared->path_state.compare_exchange_strong(state, static_cast<uint32_t>(PathState::kExiting)))
+    return;
+  while ((state = shared->path_state.load()) == static_cast<uint32_t>(PathState::kBinding) &&
+         shared->control_alive.load() != 0)
+    threads::FutexWait(shared->path_state, state, 1'000'000);
+  if (shared->settings.marker->socket_path[0] != '\0') unlink(shared->settings.marker->socket_path);
+}
+
+}  // namespace
+
+Shared* Serving() {
+  return shared_state != nullptr && shared_state->serving.load(std::memory_order_acquire) != 0
+             ? shared_state
+             : nullptr;
+}
+
+Passage::Passage() : shared_(Serving()) {
+  if (shared_ != nullptr) shared_->gate.Enter(&gate_depth);
+}
+
+Passage::~Passage() {
+  if (shared_ != nullptr) shared_->gate.Leave(&gate_depth);
+}
+
+void EndAgent() {
+  Shared* shared = Serving();
+  if (shared == nullptr) return;
+  if (shared->settings.marker->socket_path[0] != '\0') unlink(shared->settings.marker->socket_path);
+  shared->quit.store(1, std::memory_order_release);
+  for (uint32_t id; (id = shared->control_alive.load(std::memory_order_acquire)) != 0;) {
+    WakeControl(*shared);
+    threads::FutexWait(shared->control_alive, id, 1'000'000);
+  }
+  // The word is cleared a moment before the thread has left the group.
+  while (RawSyscall(__NR_tgkill, static_cast<uint64_t>(getpid()), shared->control_id.load(), 0) ==
+         0)
+    RawSyscall(__NR_sched_yield);
+}
+
+void ShareIdentity() {
+  Shared* shared = Serving();
+  if (shared == nullptr) return;
+  uint32_t* groups = nullptr;
+  long count = RawSyscall(__NR_getgroups, 0, 0);
+  const size_t room = RoundUp(static_cast<uint64_t>(count > 0 ? count : 0) * 4 + 1, kPageBytes);
+  groups = static_cast<uint32_t*>(MapPages(room));
+  if (groups == nullptr) {  // cannot say who it is: then nobody is to have more rights
+    EndAgent();
+    return;
+  }
+  count = RawSyscall(__NR_getgroups, static_cast<uint64_t>(count > 0 ? count : 0),
+                     kernel::AddressOf(groups));
+  while (shared->mail_lock.exchange(1, std::memory_order_acquire) != 0)
+    threads::FutexWait(shared->mail_lock, 1, 1'000'000);
+  Identity& who = shared->identity;
+  RawSyscall(__NR_getresuid, kernel::AddressOf(&who.real_user),
+             kernel::AddressOf(&who.effective_user), kernel::AddressOf(&who.saved_user));
+  RawSyscall(__NR_getresgid, kernel::AddressOf(&who.real_group),
+             kernel::AddressOf(&who.effective_group), kernel::AddressOf(&who.saved_group));
+  who.group_count = static_cast<uint32_t>(count > 0 ? count : 0);
+  who.groups = groups;
+  struct {
+    uint32_t version = 0x20080522;
+    int32_t pid = 0;
+  } header;
+  RawSyscall(__NR_capget, kernel::AddressOf(&header), kernel::AddressOf(&who.capabilities[0]));
+  const uint32_t number = shared->mail_sent.load() + 1;
+  shared->mail_sent.store(number, std::memory_order_release);
+  WakeControl(*shared);
+  for (uint32_t done; (done = shared->mail_done.load(std::memory_order_acquire)) != number &&
+                      shared->control_alive.load(std::memory_order_acquire) != 0;)
+    threads::FutexWait(shared->mail_done, done, 10'000'000);
+  shared->mail_lock.store(0, std::memory_order_release);
+  threads::FutexWakeAll(shared->mail_lock);
+  munmap(groups, room);
+}
+
+}  // namespace drover::agent

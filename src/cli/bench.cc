@@ -1,0 +1,128 @@
+// drover bench: figures, with their floors.
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/sizes.h"
+#include "migrate.h"
+
+namespace drover::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> pages = {"4K", "2M"};
+  std::vector<int> threads = {1, 2};
+  std::string total = "1g", batch = "2m";
+  int rounds = 5;
+  bool check_floor = false, json = false;
+};
+
+nlohmann::json RowToJson(const bench::MigrateRow& row) {
+  return {{"page", row.page},
+          {"pool", "fresh"},
+          {"side", "drover"},
+          {"migrator", row.migrator},
+          {"threads", row.threads},
+          {"batch_bytes", row.batch_bytes},
+          {"total_bytes", row.total_bytes},
+          {"max_stall_us", nullptr},
+          {"rounds", row.rounds},
+          {"gb_per_s", row.gb_per_s},
+          {"gb_per_s_min", row.gb_per_s_min},
+          {"gb_per_s_max", row.gb_per_s_max},
+          {"cpu_s", row.cpu_s},
+          {"copy_floor_gb_per_s", row.copy_floor_gb_per_s},
+          {"fresh_floor_gb_per_s", row.fresh_floor_gb_per_s},
+          {"efficiency", row.efficiency},
+          {"efficiency_min", row.efficiency_min},
+          {"efficiency_max", row.efficiency_max},
+          {"copy_efficiency", row.copy_efficiency},
+          {"window_p50_us", row.window_p50_us},
+          {"window_p99_us", row.window_p99_us},
+          {"window_max_us", row.window_max_us},
+          {"phases_s",
+           {{"collect", row.phases_s.collect},
+            {"prepare", row.phases_s.prepare},
+            {"isolate", row.phases_s.isolate},
+            {"copy", row.phases_s.copy},
+            {"remap", row.phases_s.remap},
+            {"release", row.phases_s.release}}}};
+}
+
+void PrintTable(const bench::MigrateReport& report) {
+  fmt::print(
+      "floors copy by {}; GB/s are medians; efficiency = fresh floor's time / drover's, "
+      "median (min to max)\n\n",
+      report.copy_function);
+  fmt::print("{:<5} {:>7} {:>11} {:>11} {:>8}  {:<20} {:>12}\n", "page", "threads", "copy floor",
+             "fresh floor", "drover", "efficiency", "window p99");
+  for (const auto& row : report.rows)
+    fmt::print("{:<5} {:>7} {:>11.2f} {:>11.2f} {:>8.2f}  {:<20} {:>9.0f} us\n", row.page,
+               row.threads, row.copy_floor_gb_per_s, row.fresh_floor_gb_per_s, row.gb_per_s,
+               fmt::format("{:.2f} ({:.2f} to {:.2f})", row.efficiency, row.efficiency_min,
+                           row.efficiency_max),
+               row.window_p99_us);
+  for (const auto& skipped : report.skipped)
+    fmt::print("left out: {} ({})\n", skipped.row, skipped.reason);
+}
+
+int Migrate(const Options& options) {
+  bench::MigrateOptions wanted;
+  wanted.pages = options.pages;
+  wanted.threads = options.threads;
+  wanted.rounds = options.rounds;
+  wanted.check_floor = options.check_floor;
+  const auto total = ParseSize(options.total), batch = ParseSize(options.batch, kPageBytes);
+  if (!total.has_value()) return Fail(total.error());
+  if (!batch.has_value()) return Fail(batch.error());
+  if (*total == 0 || *total % kHugeBytes != 0)
+    return Fail({Error::Kind::kUsage, "--total must be a multiple of 2 MiB"});
+  wanted.total_bytes = *total;
+  wanted.batch_bytes = *batch;
+  const auto report = bench::RunMigrate(wanted);
+  if (!report.has_value()) return Fail(report.error());
+  if (!options.json) {
+    PrintTable(*report);
+    return kExitDone;
+  }
+  auto document = JsonHead("bench migrate");
+  document["context"]["copy_function"] = report->copy_function;
+  if (options.check_floor) document["context"]["floor_check"] = report->floor_check;
+  document["rows"] = nlohmann::json::array();
+  document["skipped"] = nlohmann::json::array();
+  for (const auto& row : report->rows) document["rows"].push_back(RowToJson(row));
+  for (const auto& skipped : report->skipped)
+    document["skipped"].push_back({{"row", skipped.row}, {"reason", skipped.reason}});
+  PrintJson(document);
+  return kExitDone;
+}
+
+}  // namespace
+
+void AddBench(CLI::App& app, Chosen& chosen) {
+  auto* bench = app.add_subcommand("bench", "measure this machine");
+  bench->require_subcommand(1);
+  auto* migrate = bench->add_subcommand(
+      "migrate", "how fast drover relocates memory, beside the floors of the same run");
+  auto options = std::make_shared<Options>();
+  migrate->add_option("--page", options->pages, "page sizes: 4K, 2M")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"4K", "2M"}))
+      ->capture_default_str();
+  migrate->add_option("--threads", options->threads, "CPUs that all engine threads share")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str();
+  migrate->add_option("--total", options->total, "bytes to move, such as 64m or 4g")
+      ->capture_default_str();
+  migrate->add_option("--batch", options->batch, "4 KiB pages, or 64k, 2m, up to 16m")
+      ->capture_default_str();
+  migrate->add_option("--rounds", options->rounds, "rounds, alternating between the sides")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  migrate->add_flag("--check-floor", options->check_floor,
+                    "compare the floor with a plain loop; an error when it is 5 % slower");
+  migrate->add_flag("--json", options->json, "one JSON document on stdout");
+  migrate->callback([=, &chosen] { chosen.run = [=] { return Migrate(*options); }; });
+}
+
+}  // namespace drover::cli

@@ -1,0 +1,78 @@
+#include "cli/kernel_mover.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <memory>
+
+#include "flow/flow.h"
+#include "kernel/linux_kernel.h"
+#include "migrators/copy_function.h"
+#include "threads/posix_threads.h"
+
+namespace drover::cli {
+namespace {
+
+class Outside final : public flow::Observer {
+ public:
+  Outside(int records, const std::atomic<bool>& cancel,
+          const std::function<void(const control::Progress&)>& progress)
+      : records_(records), cancel_(cancel), progress_(progress) {}
+
+  void PagesDone(uint64_t address, uint64_t pages, flow::Outcome outcome, flow::Why why) override {
+    done_ += pages;
+    const control::PageRecord record{address, static_cast<uint32_t>(pages),
+                                     static_cast<uint8_t>(outcome), static_cast<uint8_t>(why), 0};
+    if (records_ >= 0 && write(records_, &record, sizeof record) < 0) records_ = -1;
+  }
+  flow::Next GoOn(const flow::JobResult& so_far) override {
+    control::Progress now;
+    now.pages_done = done_;
+    now.pages_estimated = so_far.pages_estimated;
+    progress_(now);
+    return cancel_.load() ? flow::Next::kStop : flow::Next::kGoOn;
+  }
+
+ private:
+  int records_;
+  const std::atomic<bool>& cancel_;
+  const std::function<void(const control::Progress&)>& progress_;
+  uint64_t done_ = 0;
+};
+
+}  // namespace
+
+std::expected<flow::JobResult, Error> MoveFromOutside(
+    int pid, const flow::Job& job, const flow::JobResult& preset, int records,
+    const std::atomic<bool>& cancel,
+    const std::function<void(const control::Progress&)>& progress) {
+  kernel::LinuxKernel kernel;
+  if (const auto error = kernel.OpenProcess(pid); error != kernel::Errno::kOk)
+    return std::unexpected(Error{Error::Kind::kNotPermitted,
+                                 fmt::format("process {} cannot be looked at: {}; run drover as "
+                                             "its user or as root",
+                                             pid, std::strerror(static_cast<int>(error)))});
+  threads::PosixThreads no_threads({});
+  flow::Gate gate;
+  flow::Engine* engine = flow::MakeEngine({.kernel = kernel,
+                                           .threads = no_threads,
+                                           .gate = gate,
+                                           .copy = migrators::FastestCopyFunction(),
+                                           .control_blocks = {}},
+                                          {});
+  if (engine == nullptr)
+    return std::unexpected(Error{Error::Kind::kFailed, "no memory for the engine's own areas"});
+  const Range arena = flow::ArenaOf(*engine);
+  engine->own_count = 0;  // what is the engine's lies in this process, not in that one
+  flow::Job from_outside = job;
+  from_outside.own_path = false;
+  auto result = std::make_unique<flow::JobResult>(preset);
+  Outside observer(records, cancel, progress);
+  flow::RunJob(*engine, from_outside, observer, result.get());
+  kernel.Unmap(arena);
+  kernel.Close();
+  return *result;
+}
+
+}  // namespace drover::cli

@@ -1,0 +1,17 @@
+// A move of a process without an agent, from outside, by the kernel path alone.
+#pragma once
+
+#include <atomic>
+#include <expected>
+#include <functional>
+
+#include "control/protocol.h"
+#include "drover/engine.h"
+
+namespace drover::cli {
+
+[[nodiscard]] std::expected<flow::JobResult, Error> MoveFromOutside(
+    int pid, const flow::Job& job, const flow::JobResult& preset, int records,
+    const std::atomic<bool>& cancel, const std::function<void(const control::Progress&)>& progress);
+
+}  // namespace drover::cli

@@ -1,0 +1,218 @@
+// drover move: moves the memory of one process.
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+
+#include "cli/command.h"
+#include "cli/kernel_mover.h"
+#include "cli/sizes.h"
+#include "cli/target_checks.h"
+#include "cli/witness.h"
+#include "control/client.h"
+#include "kernel/linux_kernel.h"
+#include "library/result.h"
+#include "report/move_report.h"
+#include "report/progress.h"
+#include "report/words.h"
+
+namespace drover::cli {
+namespace {
+
+struct Options {
+  int pid = 0;
+  std::string to, from, range, batch = "2m", migrator = "serial";
+  bool json = false;
+};
+
+std::atomic<bool> interrupted = false;
+
+// The first Ctrl-C stops at a batch boundary; the second ends drover, and the agent stops by
+// itself.
+void StopOnInterrupt() {
+  struct sigaction action{};
+  action.sa_handler = [](int) { interrupted.store(true); };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+std::expected<flow::Job, Error> JobOf(const Options& options, const topology::Nodes& nodes) {
+  flow::Job job;
+  const auto placement = PlacementOf(options.to, options.from, nodes);
+  if (!placement.has_value()) return std::unexpected(placement.error());
+  job.placement = *placement;
+  const auto batch = ParseSize(options.batch, kPageBytes);
+  if (!batch.has_value()) return std::unexpected(batch.error());
+  if (const auto checked = library::CheckBatch(*batch); !checked.has_value())
+    return std::unexpected(checked.error());
+  job.batch_bytes = *batch;
+  if (const auto parsed = library::ParseMigrator(options.migrator, &job); !parsed.has_value())
+    return std::unexpected(parsed.error());
+  if (!options.range.empty()) {
+    const auto ranges = ParseRanges(options.range);
+    if (!ranges.has_value()) return std::unexpected(ranges.error());
+    job.range_count = static_cast<uint32_t>(ranges->size());
+    std::copy(ranges->begin(), ranges->end(), job.ranges);
+  }
+  return job;
+}
+
+std::vector<control::PageRecord> ReadRecords(int file) {
+  const off_t bytes = lseek(file, 0, SEEK_END);
+  std::vector<control::PageRecord> records(static_cast<size_t>(bytes) /
+                                           sizeof(control::PageRecord));
+  const ssize_t got = pread(file, records.data(), records.size() * sizeof records[0], 0);
+  records.resize(got > 0 ? static_cast<size_t>(got) / sizeof records[0] : 0);
+  return records;
+}
+
+// Moved pages that are elsewhere than on a target by now; nullopt where no node was named.
+std::optional<uint64_t> CountMovedBack(int pid, const flow::Placement& placement,
+                                       const std::vector<control::PageRecord>& records) {
+  if (placement.same) return std::nullopt;
+  kernel::LinuxKernel kernel;
+  if (kernel.OpenProcess(pid) != kernel::Errno::kOk) return std::nullopt;
+  std::vector<bool> is_target(flow::kNodesMax, false);
+  for (const int16_t target : placement.target_of)
+    if (target >= 0) is_target[static_cast<size_t>(target)] = true;
+  for (uint32_t i = 0; i < placement.spread_count; ++i)
+    is_target[static_cast<size_t>(placement.spread[i])] = true;
+  uint64_t elsewhere = 0;
+  std::vector<uint64_t> addresses;
+  std::vector<int32_t> node_of;
+  for (const auto& record : records) {
+    if (static_cast<flow::Outcome>(record.outcome) != flow::Outcome::kMoved) continue;
+    addresses.clear();
+    for (uint64_t i = 0; i < record.pages; ++i)
+      addresses.push_back(record.address + i * kPageBytes);
+    node_of.assign(addresses.size(), -1);
+    if (kernel.QueryNodes(addresses, node_of) != kernel::Errno::kOk) continue;
+    for (const int32_t node : node_of)
+      elsewhere += node >= 0 && node < static_cast<int32_t>(flow::kNodesMax) &&
+                   !is_target[static_cast<size_t>(node)];
+  }
+  kernel.Close();
+  return elsewhere;
+}
+
+// What would spoil the move, said before it starts.
+void WarnOfBalancing(const flow::Placement& placement) {
+  std::ifstream file("/proc/sys/kernel/numa_balancing");
+  int on = 0;
+  if (!placement.same && file >> on && on != 0)
+    fmt::print(stderr,
+               "drover: kernel.numa_balancing is on and may move pages back; "
+               "`sysctl kernel.numa_balancing=0` turns it off\n");
+}
+
+// By the agent where there is one that serves, else from outside.
+std::expected<flow::JobResult, Error> Perform(const control::ProcessInfo& process,
+                                              const flow::Job& job, int records,
+                                              report::ProgressLine& line) {
+  const auto progress = [&](const control::Progress& now) {
+    line.Show(now.pages_done, now.pages_estimated);
+  };
+  flow::JobResult preset;
+  const auto marker = control::FindMarker(process);
+  if (!marker.has_value()) return std::unexpected(marker.error());
+  preset.own_path_trouble = flow::Trouble::kNoAgent;
+  if (marker->has_value()) {
+    const auto state = static_cast<control::Marker::State>((*marker)->state);
+    if (state == control::Marker::State::kServing) {
+      auto client = control::Client::Connect({process, **marker});
+      if (!client.has_value()) return std::unexpected(client.error());
+      if (client->hello().has_userfault == 0 && client->hello().trouble == 0 && geteuid() == 0)
+        client->GrantRights();
+      return client->Move(job, records, interrupted, progress);
+    }
+    preset.own_path_trouble = state == control::Marker::State::kPassive
+                                  ? static_cast<flow::Trouble>((*marker)->trouble)
+                                  : flow::Trouble::kAgentEnded;
+    preset.own_path_detail = (*marker)->trouble_detail;
+  }
+  return MoveFromOutside(process.pid, job, preset, records, interrupted, progress);
+}
+
+int ExitCodeOf(const flow::JobResult& result) {
+  switch (result.ended_by) {
+    case flow::Trouble::kNone:
+      break;
+    case flow::Trouble::kCancelled:
+      return kExitInterrupted;
+    case flow::Trouble::kTargetVanished:
+      return kExitTargetGone;
+    default:
+      return kExitFailed;
+  }
+  return result.pages_not_moved > 0 ? kExitNotAllMoved : kExitDone;
+}
+
+int Move(const Options& options) {
+  const auto nodes = topology::ReadNodes("/");
+  const auto job = JobOf(options, nodes);
+  if (!job.has_value()) return Fail(job.error());
+  const auto process = control::CheckTarget(options.pid);
+  if (!process.has_value()) return Fail(process.error());
+  if (const auto fits = CheckRangesAndMemory(options.pid, *job, nodes); !fits.has_value())
+    return Fail(fits.error());
+  WarnOfBalancing(job->placement);
+  StopOnInterrupt();
+  const int records = memfd_create("drover-records", MFD_CLOEXEC);
+  const Witness witness(options.pid, *job);
+  std::expected<flow::JobResult, Error> result;
+  {
+    report::ProgressLine line;
+    result = Perform(*process, *job, records, line);
+  }
+  if (!result.has_value()) return Fail(result.error());
+  const auto fates = ReadRecords(records);
+  const report::Seen seen{witness.ShareSeenToMove(fates),
+                          CountMovedBack(options.pid, job->placement, fates)};
+  const MoveResult shown = library::ResultOf(*result);
+  if (options.json) {
+    auto document = JsonHead("move");
+    document["pid"] = options.pid;
+    document.update(report::MoveToJson(shown, seen, options.migrator));
+    PrintJson(document);
+  } else {
+    fmt::print("{}", report::MoveToTable(shown, seen));
+  }
+  if (result->ended_by != flow::Trouble::kNone)
+    fmt::print(stderr, "drover: {}\n", report::WordsOf(result->ended_by, result->ended_detail));
+  return ExitCodeOf(*result);
+}
+
+}  // namespace
+
+void AddMove(CLI::App& app, Chosen& chosen) {
+  auto* move = app.add_subcommand("move", "move the memory of a process while it runs");
+  auto options = std::make_shared<Options>();
+  move->add_option("PID", options->pid, "the process")->required()->check(CLI::PositiveNumber);
+  move->add_option("--to", options->to,
+                   "target nodes: 1, 0,2-3, all, !0 (all but 0); with several, in proportion to "
+                   "free memory. `same`: fresh pages on the node where each page is (unlike "
+                   "numactl's word); needs the agent")
+      ->required();
+  move->add_option("--from", options->from,
+                   "only pages on these nodes; with as many --to nodes, position by position");
+  move->add_option("--range", options->range,
+                   "only these addresses: start-end or start+size, separated by commas. In a named "
+                   "range file and shared pages are asked for as well");
+  move->add_option("--batch", options->batch,
+                   "pages that are absent at once: a number of 4 KiB pages, or 64k, 2m, up to 16m")
+      ->capture_default_str();
+  move->add_option("--migrator", options->migrator, "copy engine: serial or threads:N (up to 16)")
+      ->capture_default_str();
+  move->add_flag("--json", options->json, "one JSON document on stdout");
+  move->footer(
+      "Without --range the process's private memory is moved: heap, stacks, anonymous mappings,\n"
+      "and what it has written of private file mappings.\n"
+      "Example: drover move 4711 --to 1");
+  move->callback([=, &chosen] { chosen.run = [=] { return Move(*options); }; });
+}
+
+}  // namespace drover::cli

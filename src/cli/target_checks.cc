@@ -1,0 +1,111 @@
+#include "cli/target_checks.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <map>
+#include <vector>
+
+#include "cli/sizes.h"
+#include "flow/headroom.h"
+#include "kernel/linux_kernel.h"
+
+namespace drover::cli {
+namespace {
+
+using kernel::LinuxKernel;
+
+Error Unavailable(std::string message) {
+  return {Error::Kind::kUnavailable, std::move(message)};
+}
+
+std::expected<void, Error> CheckRanges(LinuxKernel& kernel, int pid, const flow::Job& job) {
+  for (uint32_t i = 0; i < job.range_count; ++i) {
+    const auto mapping = kernel.NextMapping(job.ranges[i].start);
+    if (!mapping.has_value() || mapping->range.start >= job.ranges[i].end())
+      return std::unexpected(Unavailable(
+          fmt::format("nothing is mapped in {:#x}-{:#x} of process {}; see /proc/{}/maps",
+                      job.ranges[i].start, job.ranges[i].end(), pid, pid)));
+  }
+  return {};
+}
+
+// Bytes that would have to come to each target node.
+std::map<int, uint64_t> BytesToCome(LinuxKernel& kernel, const flow::Job& job) {
+  std::map<int, uint64_t> coming;
+  std::vector<kernel::PageRegion> regions(4096);
+  std::vector<uint64_t> addresses;
+  std::vector<int32_t> node_of;
+  const uint64_t forbidden =
+      job.range_count == 0 ? kernel::kPageFile | kernel::kPageZero : kernel::kPageZero;
+  for (uint64_t at = 0;;) {
+    const auto mapping = kernel.NextMapping(at);
+    if (!mapping.has_value()) return coming;
+    at = mapping->range.end();
+    if (mapping->special || (job.range_count == 0 && mapping->shared)) continue;
+    uint64_t walk_end = mapping->range.start;
+    for (Range left = mapping->range; !left.empty(); left = {walk_end, at - walk_end}) {
+      const auto found = kernel.Scan(left, kernel::kPagePresent, forbidden, 0, regions, &walk_end);
+      if (!found.has_value() || walk_end <= left.start) break;
+      for (uint64_t k = 0; k < *found; ++k) {
+        addresses.clear();
+        for (uint64_t page = regions[k].start; page < regions[k].end; page += kPageBytes) {
+          bool asked = job.range_count == 0;
+          for (uint32_t i = 0; i < job.range_count; ++i)
+            asked = asked || job.ranges[i].Contains(page);
+          if (asked) addresses.push_back(page);
+        }
+        node_of.assign(addresses.size(), -1);
+        if (addresses.empty() || kernel.QueryNodes(addresses, node_of) != kernel::Errno::kOk)
+          continue;
+        for (const int32_t node : node_of) {
+          if (node < 0 || node >= static_cast<int32_t>(flow::kNodesMax)) continue;
+          const int16_t target = job.placement.target_of[node];
+          if (target >= 0 && target != node) coming[target] += kPageBytes;
+        }
+      }
+    }
+  }
+}
+
+std::expected<void, Error> CheckNodes(LinuxKernel& kernel, const flow::Job& job) {
+  if (job.placement.same) return {};
+  for (const auto& [node, bytes] : BytesToCome(kernel, job)) {
+    const uint64_t free = flow::FreeOnNode(kernel, Node{node});
+    if (bytes <= free) continue;
+    return std::unexpected(Unavailable(
+        fmt::format("{} would have to come to node {}, which has {} free; free memory there, name "
+                    "more nodes, or move less with --range",
+                    HumanBytes(bytes), node, HumanBytes(free))));
+  }
+  return {};
+}
+
+// The agent's pool holds a batch beside its originals, and populating beyond a limit kills.
+std::expected<void, Error> CheckGroup(LinuxKernel& kernel, int pid, const flow::Job& job) {
+  const uint64_t free = flow::FreeBelowGroupLimits(kernel, pid);
+  if (free >= 2 * job.batch_bytes) return {};
+  return std::unexpected(Unavailable(fmt::format(
+      "the control group of process {} has {} left below its memory limit, and a batch needs {}; "
+      "raise memory.max or memory.high, or take a smaller --batch",
+      pid, HumanBytes(free), HumanBytes(2 * job.batch_bytes))));
+}
+
+}  // namespace
+
+std::expected<void, Error> CheckRangesAndMemory(int pid, const flow::Job& job,
+                                                const topology::Nodes&) {
+  LinuxKernel kernel;
+  if (kernel.OpenProcess(pid) != kernel::Errno::kOk)
+    return std::unexpected(Error{Error::Kind::kNotPermitted,
+                                 fmt::format("process {} may not be looked at; run drover as its "
+                                             "user or as root",
+                                             pid)});
+  auto checked = CheckRanges(kernel, pid, job);
+  if (checked.has_value()) checked = CheckNodes(kernel, job);
+  if (checked.has_value()) checked = CheckGroup(kernel, pid, job);
+  kernel.Close();
+  return checked;
+}
+
+}  // namespace drover::cli

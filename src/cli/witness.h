@@ -1,0 +1,29 @@
+// A look at another process's page table before and after a move, independent of the engine.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "control/protocol.h"
+#include "flow/job.h"
+
+namespace drover::cli {
+
+class Witness {
+ public:
+  // Notes the page frames of the process's private memory, or of the ranges. Sees nothing without
+  // CAP_SYS_ADMIN.
+  Witness(int pid, const flow::Job& job);
+
+  // Of the pages that `records` call moved: the share whose frame is another one now.
+  std::optional<double> ShareSeenToMove(const std::vector<control::PageRecord>& records) const;
+
+ private:
+  int pid_;
+  bool sees_ = false;
+  std::unordered_map<uint64_t, uint64_t> frames_;  // by page address
+};
+
+}  // namespace drover::cli

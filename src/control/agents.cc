@@ -1,0 +1,155 @@
+#include "control/agents.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace drover::control {
+namespace {
+
+std::string ReadWhole(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::string Proc(int pid, const char* file) {
+  return fmt::format("/proc/{}/{}", pid, file);
+}
+
+// Reads the marker out of the process's memory.
+std::optional<Marker> ReadMarker(int pid, uint64_t address) {
+  const int memory = open(Proc(pid, "mem").c_str(), O_RDONLY | O_CLOEXEC);
+  if (memory < 0) return std::nullopt;
+  Marker marker;
+  const ssize_t got = pread(memory, &marker, sizeof marker, static_cast<off_t>(address));
+  close(memory);
+  if (got != static_cast<ssize_t>(sizeof marker) ||
+      std::memcmp(marker.magic, Marker::kMagicText, sizeof marker.magic) != 0)
+    return std::nullopt;
+  marker.socket_path[sizeof marker.socket_path - 1] = '\0';
+  marker.build[sizeof marker.build - 1] = '\0';
+  return marker;
+}
+
+}  // namespace
+
+std::optional<ProcessInfo> ReadProcess(int pid) {
+  const std::string text = ReadWhole(Proc(pid, "stat"));
+  const size_t open_at = text.find('('), close_at = text.rfind(')');
+  if (open_at == std::string::npos || close_at == std::string::npos) return std::nullopt;
+  ProcessInfo info;
+  info.pid = pid;
+  info.name = text.substr(open_at + 1, close_at - open_at - 1);
+  std::istringstream words(text.substr(close_at + 1));
+  std::string word;
+  for (int field = 3; field <= 22 && words >> word; ++field) {
+    if (field == 3) info.state = word[0];
+    if (field == 9)  // flags: PF_KTHREAD
+      info.kernel_thread = (std::strtoull(word.c_str(), nullptr, 10) & 0x200000) != 0;
+    if (field == 22) info.start_time_ticks = std::strtoull(word.c_str(), nullptr, 10);
+  }
+  struct stat folder;
+  if (::stat(Proc(pid, "").c_str(), &folder) == 0) info.user = folder.st_uid;
+  info.command = ReadWhole(Proc(pid, "cmdline"));
+  while (!info.command.empty() && info.command.back() == '\0') info.command.pop_back();
+  for (char& c : info.command)
+    if (c == '\0' || c == '\n') c = ' ';
+  if (info.command.empty()) info.command = fmt::format("[{}]", info.name);
+  return info;
+}
+
+std::expected<ProcessInfo, Error> CheckTarget(int pid) {
+  const auto info = ReadProcess(pid);
+  if (!info.has_value())
+    return std::unexpected(
+        Error{Error::Kind::kUnavailable, fmt::format("there is no process {}; see `ps -e`", pid)});
+  if (info->kernel_thread)
+    return std::unexpected(
+        Error{Error::Kind::kUnavailable,
+              fmt::format("process {} ({}) is a kernel thread and has no memory of its own; name a "
+                          "program's process",
+                          pid, info->name)});
+  if (info->state == 'Z' || info->state == 'X')
+    return std::unexpected(
+        Error{Error::Kind::kUnavailable,
+              fmt::format("process {} ({}) has ended and waits for its parent (zombie); there is "
+                          "nothing left to move",
+                          pid, info->name)});
+  if (access(Proc(pid, "maps").c_str(), R_OK) != 0 || std::ifstream(Proc(pid, "maps")).get() < 0)
+    return std::unexpected(
+        Error{Error::Kind::kNotPermitted,
+              fmt::format("process {} ({}) belongs to user {}; run drover as that user or as root",
+                          pid, info->name, info->user)});
+  return *info;
+}
+
+std::expected<std::optional<Marker>, Error> FindMarker(const ProcessInfo& process) {
+  std::ifstream maps(Proc(process.pid, "maps"));
+  if (!maps)
+    return std::unexpected(Error{Error::Kind::kNotPermitted,
+                                 fmt::format("the mappings of process {} cannot be read: {}",
+                                             process.pid, std::strerror(errno))});
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("[anon:drover]") == std::string::npos &&
+        line.find("/memfd:drover (deleted)") == std::string::npos)
+      continue;
+    const auto marker = ReadMarker(process.pid, std::strtoull(line.c_str(), nullptr, 16));
+    // A mapping that came along from another process carries that one's start time.
+    if (marker.has_value() && marker->start_time_ticks == process.start_time_ticks) return marker;
+  }
+  return std::nullopt;
+}
+
+std::vector<AgentInfo> ListAgents() {
+  std::vector<AgentInfo> agents;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
+    const int pid = std::atoi(entry.path().filename().c_str());
+    if (pid <= 0) continue;
+    const auto process = ReadProcess(pid);
+    if (!process.has_value() || process->kernel_thread) continue;
+    const auto marker = FindMarker(*process);
+    if (marker.has_value() && marker->has_value()) agents.push_back({*process, **marker});
+  }
+  return agents;
+}
+
+int SweepStaleSockets() {
+  std::vector<std::string> folders = {"/run/drover", fmt::format("/tmp/drover-{}", geteuid())};
+  if (const char* own = std::getenv("DROVER_DIR")) folders.push_back(own);
+  if (const char* runtime = std::getenv("XDG_RUNTIME_DIR"))
+    folders.push_back(std::string(runtime) + "/drover");
+  int swept = 0;
+  for (const std::string& folder : folders) {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+      const std::string name = entry.path().filename();
+      int pid = 0;
+      unsigned nonce = 0;
+      if (!entry.is_socket(error) || std::sscanf(name.c_str(), "%d-%x", &pid, &nonce) != 2)
+        continue;
+      // Another process may have the number by now: only its own marker makes the path live.
+      const auto process = ReadProcess(pid);
+      bool live = false;
+      if (process.has_value() && process->state != 'Z') {
+        const auto marker = FindMarker(*process);
+        live =
+            !marker.has_value() || (marker->has_value() && ((*marker)->nonce & 0xffffff) == nonce);
+      }
+      if (!live && std::filesystem::remove(entry.path(), error)) ++swept;
+    }
+  }
+  return swept;
+}
+
+}  // namespace drover::control

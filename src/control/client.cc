@@ -1,0 +1,215 @@
+#include "control/client.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "kernel/linux_kernel.h"
+
+namespace drover::control {
+namespace {
+
+constexpr int kAnswerMs = 5000;  // an idle agent answers at once
+constexpr int kCancelLookMs = 100;
+
+template <class Message>
+Message Make(Type type) {
+  Message message;
+  message.header.type = type;
+  message.header.length_bytes = sizeof message;
+  return message;
+}
+
+}  // namespace
+
+Client::Client(Client&& other) noexcept
+    : agent_(other.agent_), socket_(other.socket_), hello_(other.hello_) {
+  other.socket_ = -1;
+}
+
+Client::~Client() {
+  if (socket_ >= 0) close(socket_);
+}
+
+Error Client::Lost() const {
+  if (!ReadProcess(agent_.process.pid).has_value() || ReadProcess(agent_.process.pid)->state == 'Z')
+    return {Error::Kind::kTargetGone,
+            fmt::format("process {} ended in the middle", agent_.process.pid)};
+  return {Error::Kind::kFailed,
+          fmt::format("the agent of process {} has ended the talk (drover off, or the program has "
+                      "put itself into a sandbox); try again, the kernel path needs no agent",
+                      agent_.process.pid)};
+}
+
+std::expected<Client, Error> Client::Connect(const AgentInfo& agent) {
+  const int pid = agent.process.pid;
+  if (agent.marker.major != kMajor)
+    return std::unexpected(
+        Error{Error::Kind::kUnavailable,
+              fmt::format("the agent of process {} speaks version {}, this drover speaks {}; use "
+                          "the drover that started it, or restart the program",
+                          pid, agent.marker.major, kMajor)});
+  Client client(agent);
+  client.socket_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  // Through the process's own root, so that containers and private /tmp folders work.
+  const std::string path = fmt::format("/proc/{}/root{}", pid, agent.marker.socket_path);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const auto fail = [&](const std::string& why) {
+    return std::unexpected(Error{
+        errno == EACCES || errno == EPERM ? Error::Kind::kNotPermitted : Error::Kind::kUnavailable,
+        fmt::format("the agent of process {} cannot be reached: {}", pid, why)});
+  };
+  if (path.size() >= sizeof address.sun_path) return fail("its socket's path is too long");
+  std::strcpy(address.sun_path, path.c_str());
+  if (connect(client.socket_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+    return fail(fmt::format("{} ({}); restart the program, or use the kernel path", path,
+                            std::strerror(errno)));
+  ucred peer{};
+  socklen_t peer_bytes = sizeof peer;
+  if (getsockopt(client.socket_, SOL_SOCKET, SO_PEERCRED, &peer, &peer_bytes) != 0 ||
+      peer.pid != pid) {
+    errno = 0;
+    return fail("somebody else listens at its socket");
+  }
+  alignas(8) char message[sizeof(Hello) + 256];
+  const ssize_t got = client.Receive(message, sizeof message, nullptr, kAnswerMs);
+  Header header;
+  if (got >= static_cast<ssize_t>(sizeof header)) std::memcpy(&header, message, sizeof header);
+  if (got >= static_cast<ssize_t>(sizeof(Refused)) && header.type == Type::kRefused) {
+    Refused refused;
+    std::memcpy(&refused, message, sizeof refused);
+    return std::unexpected(
+        Error{Error::Kind::kUnavailable,
+              fmt::format("process {} is busy with a move that drover process {} has started; wait "
+                          "for it or interrupt it",
+                          pid, refused.holder_pid)});
+  }
+  if (got < static_cast<ssize_t>(sizeof(Hello)) || header.type != Type::kHello) {
+    errno = 0;
+    return fail(got < 0 ? "it does not answer (is the process stopped?)" : "it is ending");
+  }
+  std::memcpy(&client.hello_, message, sizeof client.hello_);
+  return client;
+}
+
+bool Client::Send(const void* message, size_t bytes, const std::vector<int>& descriptors) {
+  iovec vector{const_cast<void*>(message), bytes};
+  alignas(cmsghdr) char room[CMSG_SPACE(2 * sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &vector;
+  header.msg_iovlen = 1;
+  if (!descriptors.empty()) {
+    header.msg_control = room;
+    header.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
+    cmsghdr* control = CMSG_FIRSTHDR(&header);
+    control->cmsg_level = SOL_SOCKET;
+    control->cmsg_type = SCM_RIGHTS;
+    control->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
+    std::memcpy(CMSG_DATA(control), descriptors.data(), descriptors.size() * sizeof(int));
+  }
+  return sendmsg(socket_, &header, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes);
+}
+
+ssize_t Client::Receive(void* message, size_t room, int* descriptor, int timeout_ms) {
+  pollfd wait{socket_, POLLIN, 0};
+  const int ready = poll(&wait, 1, timeout_ms);
+  if (ready <= 0) return -1;
+  iovec vector{message, room};
+  alignas(cmsghdr) char control_room[CMSG_SPACE(sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &vector;
+  header.msg_iovlen = 1;
+  header.msg_control = control_room;
+  header.msg_controllen = sizeof control_room;
+  const ssize_t got = recvmsg(socket_, &header, MSG_CMSG_CLOEXEC);
+  cmsghdr* control = got > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
+  if (control != nullptr && control->cmsg_type == SCM_RIGHTS) {
+    int received = -1;
+    std::memcpy(&received, CMSG_DATA(control), sizeof received);
+    if (descriptor != nullptr)
+      *descriptor = received;
+    else
+      close(received);
+  }
+  return got < 0 ? 0 : got;  // a reset connection is a gone agent
+}
+
+void Client::GrantRights() {
+  const int pid = agent_.process.pid;
+  const int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+  const int pagemap = open(fmt::format("/proc/{}/pagemap", pid).c_str(), O_RDONLY | O_CLOEXEC);
+  if (device >= 0 && pagemap >= 0) {
+    const auto grant = Make<Grant>(Type::kGrant);
+    Handshake handshake;
+    int userfault = -1;
+    if (Send(&grant, sizeof grant, {device, pagemap}) &&
+        Receive(&handshake, sizeof handshake, &userfault, kAnswerMs) ==
+            static_cast<ssize_t>(sizeof handshake) &&
+        userfault >= 0) {
+      auto done = Make<HandshakeDone>(Type::kHandshakeDone);
+      done.error =
+          static_cast<int32_t>(kernel::LinuxKernel::ShakeHands(userfault, handshake.features));
+      if (Send(&done, sizeof done, {}) && done.error == 0) hello_.has_userfault = 1;
+    }
+    if (userfault >= 0) close(userfault);
+  }
+  for (const int descriptor : {device, pagemap})
+    if (descriptor >= 0) close(descriptor);
+}
+
+std::expected<flow::JobResult, Error> Client::Move(
+    const flow::Job& job, int records, const std::atomic<bool>& cancel,
+    const std::function<void(const control::Progress&)>& progress) {
+  auto move = Make<control::Move>(Type::kMove);
+  move.header.job = 1;
+  move.job = job;
+  if (!Send(&move, sizeof move, records >= 0 ? std::vector<int>{records} : std::vector<int>{}))
+    return std::unexpected(Lost());
+  bool cancelled = false;
+  alignas(8) char message[sizeof(control::Result) + 256];
+  for (;;) {
+    if (cancel.load() && !cancelled) {
+      const auto stop = Make<Plain>(Type::kCancel);
+      cancelled = Send(&stop, sizeof stop, {});
+    }
+    const ssize_t got = Receive(message, sizeof message, nullptr, kCancelLookMs);
+    if (got < 0) continue;
+    Header header;
+    if (got < static_cast<ssize_t>(sizeof header)) return std::unexpected(Lost());
+    std::memcpy(&header, message, sizeof header);
+    if (header.type == Type::kProgress && got >= static_cast<ssize_t>(sizeof(control::Progress))) {
+      control::Progress now;
+      std::memcpy(&now, message, sizeof now);
+      progress(now);
+    }
+    if (header.type == Type::kResult && got >= static_cast<ssize_t>(sizeof(control::Result))) {
+      flow::JobResult result;
+      std::memcpy(&result, message + offsetof(control::Result, result), sizeof result);
+      return result;
+    }
+  }
+}
+
+std::expected<void, Error> Client::Off() {
+  const auto off = Make<Plain>(Type::kOff);
+  if (!Send(&off, sizeof off, {})) return std::unexpected(Lost());
+  char message[sizeof(Plain) + 64];
+  for (;;) {
+    const ssize_t got = Receive(message, sizeof message, nullptr, kAnswerMs);
+    if (got == 0) return {};
+    if (got < 0)
+      return std::unexpected(
+          Error{Error::Kind::kFailed, fmt::format("the agent of process {} does not answer (is the "
+                                                  "process stopped?); try again",
+                                                  agent_.process.pid)});
+  }
+}
+
+}  // namespace drover::control

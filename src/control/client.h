@@ -1,0 +1,47 @@
+// The command line's side of a talk with one agent.
+#pragma once
+
+#include <atomic>
+#include <functional>
+
+#include "control/agents.h"
+
+namespace drover::control {
+
+class Client {
+ public:
+  // Connects, checks that the other side is really this process, and hears its Hello.
+  [[nodiscard]] static std::expected<Client, Error> Connect(const AgentInfo& agent);
+  ~Client();
+  Client(Client&& other) noexcept;
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  const Hello& hello() const { return hello_; }
+
+  // Root only: hands over descriptors and makes the handshake that the agent may not make itself.
+  // Without success the agent simply stays without the right.
+  void GrantRights();
+
+  // Runs a job. `records` is a memfd for the pages' fates, or -1. `cancel` is looked at ten times
+  // a second; the job then stops at a batch boundary and its result comes all the same.
+  [[nodiscard]] std::expected<flow::JobResult, Error> Move(
+      const flow::Job& job, int records, const std::atomic<bool>& cancel,
+      const std::function<void(const control::Progress&)>& progress);
+
+  // Takes the agent out of work and waits until it has gone.
+  [[nodiscard]] std::expected<void, Error> Off();
+
+ private:
+  explicit Client(const AgentInfo& agent) : agent_(agent) {}
+  bool Send(const void* message, size_t bytes, const std::vector<int>& descriptors);
+  // Length of the next message, 0 when the agent has gone, -1 when none came in time.
+  ssize_t Receive(void* message, size_t room, int* descriptor, int timeout_ms);
+  Error Lost() const;
+
+  AgentInfo agent_;
+  int socket_ = -1;
+  Hello hello_;
+};
+
+}  // namespace drover::control

@@ -1,0 +1,122 @@
+// A kernel that forwards to another and lets one call fail: the n-th of those that can. A test runs
+// a job once to learn how many calls it makes, then once for each of them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "kernel/kernel.h"
+
+namespace drover::kernel {
+
+class FailingKernel final : public Kernel {
+ public:
+  enum class Manner {
+    kNotDone,        // the call is not carried out
+    kDoneAndDenied,  // a MOVE is carried out, and then denied; other calls are not carried out
+  };
+
+  explicit FailingKernel(Kernel& real) : real_(real) {}
+
+  // Call number `nth` (1: the first from now on) answers `error`; 0: none does. Counts anew.
+  void FailCall(uint64_t nth, Errno error, Manner manner = Manner::kNotDone) {
+    error_ = error;
+    manner_ = manner;
+    calls_.store(0);
+    nth_.store(nth);
+  }
+  // Calls that could have failed, since the last FailCall.
+  uint64_t calls() const { return calls_.load(); }
+  bool failed() const { return nth_.load() != 0 && calls_.load() >= nth_.load(); }
+
+  Errno Register(Range range, RegisterMode mode) override {
+    return Fails() ? error_ : real_.Register(range, mode);
+  }
+  Errno Unregister(Range range) override { return Fails() ? error_ : real_.Unregister(range); }
+  MoveAnswer Move(uint64_t target, uint64_t source, uint64_t length) override {
+    if (!Fails()) return real_.Move(target, source, length);
+    if (manner_ == Manner::kDoneAndDenied) (void)real_.Move(target, source, length);
+    return {error_, 0};
+  }
+  Errno CopyPage(int userfault, uint64_t target, uint64_t source) override {
+    return Fails() ? error_ : real_.CopyPage(userfault, target, source);
+  }
+  Errno ZeroPage(uint64_t target) override { return Fails() ? error_ : real_.ZeroPage(target); }
+  Errno Wake(Range range) override { return Fails() ? error_ : real_.Wake(range); }
+  Result<Message> ReadMessage() override {
+    if (Fails()) return std::unexpected(error_);
+    return real_.ReadMessage();
+  }
+  void WaitForMessage() override { real_.WaitForMessage(); }
+  void InterruptWait() override { real_.InterruptWait(); }
+  void CloseChild(int userfault) override { real_.CloseChild(userfault); }
+
+  Result<uint64_t> Scan(Range range, uint64_t required, uint64_t forbidden, uint64_t report,
+                        std::span<PageRegion> regions, uint64_t* walk_end) override {
+    if (Fails()) return std::unexpected(error_);
+    return real_.Scan(range, required, forbidden, report, regions, walk_end);
+  }
+  Errno ReadEntries(uint64_t start, std::span<PageEntry> entries) override {
+    return Fails() ? error_ : real_.ReadEntries(start, entries);
+  }
+  Result<Mapping> NextMapping(uint64_t address) override {
+    if (Fails()) return std::unexpected(error_);
+    return real_.NextMapping(address);
+  }
+
+  Errno QueryNodes(std::span<const uint64_t> addresses, std::span<int32_t> nodes) override {
+    return Fails() ? error_ : real_.QueryNodes(addresses, nodes);
+  }
+  Result<int64_t> MovePages(std::span<const uint64_t> addresses, std::span<const int32_t> nodes,
+                            std::span<int32_t> status) override {
+    if (Fails()) return std::unexpected(error_);
+    return real_.MovePages(addresses, nodes, status);
+  }
+  Errno PreferNode(Range range, Node node) override {
+    return Fails() ? error_ : real_.PreferNode(range, node);
+  }
+
+  Result<uint64_t> Map(uint64_t bytes) override {
+    if (Fails()) return std::unexpected(error_);
+    return real_.Map(bytes);
+  }
+  void Unmap(Range range) override { real_.Unmap(range); }
+  Errno Advise(Range range, Advice advice) override {
+    return Fails() ? error_ : real_.Advise(range, advice);
+  }
+  Errno Protect(Range range, bool writable) override {
+    return Fails() ? error_ : real_.Protect(range, writable);
+  }
+  Errno Unlock(Range range) override { return Fails() ? error_ : real_.Unlock(range); }
+
+  Result<uint64_t> ListThreads(std::span<int32_t> ids) override {
+    if (Fails()) return std::unexpected(error_);
+    return real_.ListThreads(ids);
+  }
+  Result<uint64_t> RobustListOf(int32_t thread) override {
+    if (Fails()) return std::unexpected(error_);
+    return real_.RobustListOf(thread);
+  }
+  Result<uint64_t> ReadFile(const char* path, std::span<char> buffer) override {
+    if (Fails()) return std::unexpected(error_);
+    return real_.ReadFile(path, buffer);
+  }
+  Errno VisitDescriptors(Visit visit, void* context) override {
+    return Fails() ? error_ : real_.VisitDescriptors(visit, context);
+  }
+  uint64_t InvoluntarySwitches() override { return real_.InvoluntarySwitches(); }
+  uint64_t NowNs() override { return real_.NowNs(); }
+  void PinThread() override { real_.PinThread(); }
+  void UnpinThread() override { real_.UnpinThread(); }
+
+ private:
+  bool Fails() { return calls_.fetch_add(1) + 1 == nth_.load(); }
+
+  Kernel& real_;
+  Errno error_ = Errno::kOk;
+  Manner manner_ = Manner::kNotDone;
+  std::atomic<uint64_t> nth_ = 0;
+  std::atomic<uint64_t> calls_ = 0;
+};
+
+}  // namespace drover::kernel

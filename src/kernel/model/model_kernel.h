@@ -1,0 +1,99 @@
+// A model of the kernel, for tests that need no rights, no second node and no luck. It answers as
+// Linux 6.18 does; one suite (tests/conformance) asks it and the real kernel the same questions.
+//
+// It has two faces on one Machine: this class, which the engine sees, and the application
+// (application()), whose threads go through methods, because a touch of a hole through a plain
+// pointer cannot be trapped. Every call of either may come from any thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernel/kernel.h"
+#include "kernel/model/application.h"
+#include "kernel/model/machine.h"
+
+namespace drover::kernel {
+
+class ModelKernel final : public Kernel {
+ public:
+  using Options = model::Options;
+  using Call = model::Call;
+
+  ModelKernel() : ModelKernel(Options()) {}
+  explicit ModelKernel(const Options& options) : machine_(options), application_(machine_) {}
+
+  model::Application& application() { return application_; }
+
+  // ---- switches
+
+  // The n-th MOVE from now on that moves anything (1: the next) moves all it can and denies it:
+  // kExists with 0 bytes, or, with told_bytes > 0, kAgain with that many. Linux 6.18 does so when
+  // an entry changes under the move. Whoever waits for these pages is not woken.
+  void DenyNextMove(uint64_t nth = 1, uint64_t told_bytes = 0);
+  // A discard takes effect this many calls after its event was read, not at once.
+  void SetDiscardDelay(uint64_t calls);
+  // MOVE, COPY and ZEROPAGE say kAgain this often even after the event was read: the thread that
+  // raised it has to run before the kernel lets moves in again.
+  void SetLingeringAgain(uint64_t calls);
+  // Called before every call, unlocked, with how often this kind of call has come (1: first). So
+  // a test lets the application act at an exact place of the flow.
+  void SetHook(std::function<void(Call, uint64_t nth)> hook);
+  void SetHugePagesLeft(bool left);  // false: no free 2 MiB block anywhere
+  void SetLocalNode(Node node);      // where memory comes from if nothing is preferred
+  uint64_t FreePages(Node node);
+  void SetFreePages(Node node, uint64_t pages);
+  void AddThread(int32_t id, uint64_t robust_list);
+  void EndThread(int32_t id);
+  void SetFile(const std::string& path, const std::string& text);
+
+  void AddDescriptor(const std::string& target);
+
+  uint64_t Calls(Call call);
+  uint64_t UnreadMessages();
+  // What the real kernel would answer with a hang, a kill or a corrupted page table. A test of the
+  // engine expects this to be empty.
+  std::vector<std::string> Complaints();
+
+  Errno Register(Range range, RegisterMode mode) override;
+  Errno Unregister(Range range) override;
+  MoveAnswer Move(uint64_t target, uint64_t source, uint64_t length) override;
+  Errno CopyPage(int userfault, uint64_t target, uint64_t source) override;
+  Errno ZeroPage(uint64_t target) override;
+  Errno Wake(Range range) override;
+  Result<Message> ReadMessage() override;
+  void WaitForMessage() override;
+  void InterruptWait() override;
+  void CloseChild(int userfault) override;
+  Result<uint64_t> Scan(Range range, uint64_t required, uint64_t forbidden, uint64_t report,
+                        std::span<PageRegion> regions, uint64_t* walk_end) override;
+  Errno ReadEntries(uint64_t start, std::span<PageEntry> entries) override;
+  Result<Mapping> NextMapping(uint64_t address) override;
+  Errno QueryNodes(std::span<const uint64_t> addresses, std::span<int32_t> nodes) override;
+  Result<int64_t> MovePages(std::span<const uint64_t> addresses, std::span<const int32_t> nodes,
+                            std::span<int32_t> status) override;
+  Errno PreferNode(Range range, Node node) override;
+  Result<uint64_t> Map(uint64_t bytes) override;
+  void Unmap(Range range) override;
+  Errno Advise(Range range, Advice advice) override;
+  Errno Protect(Range range, bool writable) override;
+  Errno Unlock(Range range) override;
+  Result<uint64_t> ListThreads(std::span<int32_t> ids) override;
+  Result<uint64_t> RobustListOf(int32_t thread) override;
+  Result<uint64_t> ReadFile(const char* path, std::span<char> buffer) override;
+  Errno VisitDescriptors(Visit visit, void* context) override;
+  uint64_t InvoluntarySwitches() override { return 0; }
+  uint64_t NowNs() override;
+  void PinThread() override {}
+  void UnpinThread() override {}
+
+ private:
+  Errno CopyToChild(int userfault, uint64_t target, uint64_t source);
+  Errno Populate(Range range);
+
+  model::Machine machine_;
+  model::Application application_;
+};
+
+}  // namespace drover::kernel

@@ -1,0 +1,225 @@
+// The model: the engine's own memory, threads, files, time, and the switches.
+#include <time.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernel/model/model_kernel.h"
+
+namespace drover::kernel {
+
+using model::Access;
+using model::Attributes;
+using model::BytesAt;
+using model::Page;
+using model::Vma;
+
+Result<uint64_t> ModelKernel::Map(uint64_t bytes) {
+  const auto lock = machine_.Enter(Call::kMap);
+  const uint64_t length = RoundUp(bytes, kPageBytes);
+  if (length == 0) return std::unexpected(Errno::kInvalid);
+  const uint64_t start = machine_.space.Place(length, 0, true);
+  if (start == 0) return std::unexpected(Errno::kNoMemory);
+  Attributes attributes;
+  attributes.origin = machine_.space.NewOrigin();
+  machine_.space.Insert({start, length}, attributes);
+  return start;
+}
+
+void ModelKernel::Unmap(Range range) {
+  const auto lock = machine_.Enter(Call::kUnmap);
+  bool watched = false;
+  machine_.space.ForEachVma(range, [&](Vma& vma) { watched |= vma.attributes.registered != 0; });
+  if (watched) machine_.Complain("the engine unmaps what it watches: it waits for itself");
+  machine_.space.Unmap(range);
+  machine_.WakeRange(range);
+}
+
+Errno ModelKernel::Advise(Range range, Advice advice) {
+  const auto lock = machine_.Enter(Call::kAdvise);
+  if (range.start % kPageBytes != 0) return Errno::kInvalid;
+  if (advice == Advice::kPopulateWrite) return Populate(range);
+  bool watched = false, refused = false;
+  machine_.space.ForEachVma(range, [&](Vma& vma) {
+    Attributes& has = vma.attributes;
+    switch (advice) {
+      case Advice::kDontNeed:
+        refused |= has.locked;
+        watched |= has.registered != 0 && machine_.HasFeature(kFeatureEventRemove);
+        if (!has.locked) machine_.space.Discard(vma.range);
+        break;
+      case Advice::kDontFork:
+        has.dont_fork = true;
+        break;
+      case Advice::kHugePage:
+        has.huge_advised = true;
+        break;
+      case Advice::kNoHugePage:
+        has.huge_advised = false;
+        break;
+      case Advice::kWipeOnFork:
+        refused |= !has.anonymous();
+        if (has.anonymous()) has.wipe_on_fork = true;
+        break;
+      case Advice::kPopulateWrite:
+        break;
+    }
+  });
+  if (watched) machine_.Complain("the engine discards what it watches: it waits for itself");
+  if (refused) return Errno::kInvalid;
+  return machine_.space.Covers(range) ? Errno::kOk : Errno::kNoMemory;
+}
+
+Errno ModelKernel::Populate(Range range) {
+  for (uint64_t at = range.start; at < range.end(); at += kPageBytes) {
+    const Vma* vma = machine_.space.Find(at);
+    if (vma == nullptr) return Errno::kNoMemory;
+    if (!vma->attributes.writable || vma->attributes.special) return Errno::kInvalid;
+    switch (machine_.Touch(at, true)) {
+      case Access::kDone:
+        break;
+      case Access::kKilled:
+        return Errno::kFault;  // a guard, or no memory
+      case Access::kWaits:
+        machine_.Complain("the engine populates a hole: it waits for itself");
+        return Errno::kFault;
+    }
+  }
+  return Errno::kOk;
+}
+
+Errno ModelKernel::Protect(Range range, bool writable) {
+  const auto lock = machine_.Enter(Call::kProtect);
+  machine_.FinishForeignWrites(true);
+  if (range.start % kPageBytes != 0) return Errno::kInvalid;
+  machine_.space.ForEachVma(range, [&](Vma& vma) {
+    vma.attributes.readable = true;
+    vma.attributes.writable = writable;
+    vma.attributes.executable = false;
+  });
+  return machine_.space.Covers(range) ? Errno::kOk : Errno::kNoMemory;
+}
+
+Errno ModelKernel::Unlock(Range range) {
+  const auto lock = machine_.Enter(Call::kUnlock);
+  machine_.space.ForEachVma(range, [](Vma& vma) { vma.attributes.locked = false; });
+  return machine_.space.Covers(range) ? Errno::kOk : Errno::kNoMemory;
+}
+
+Result<uint64_t> ModelKernel::ListThreads(std::span<int32_t> ids) {
+  const auto lock = machine_.Enter(Call::kListThreads);
+  uint64_t count = 0;
+  for (const auto& [id, robust_list] : machine_.threads) {
+    if (count < ids.size()) ids[count] = id;
+    ++count;
+  }
+  return count;
+}
+
+Result<uint64_t> ModelKernel::RobustListOf(int32_t thread) {
+  const auto lock = machine_.Enter(Call::kRobustListOf);
+  const auto it = machine_.threads.find(thread);
+  if (it == machine_.threads.end()) return std::unexpected(Errno::kNoProcess);
+  return it->second;
+}
+
+Result<uint64_t> ModelKernel::ReadFile(const char* path, std::span<char> buffer) {
+  const auto lock = machine_.Enter(Call::kReadFile);
+  const auto it = machine_.files.find(path);
+  if (it == machine_.files.end()) return std::unexpected(Errno::kNoEntry);
+  const size_t used = std::min(it->second.size(), buffer.size());
+  std::memcpy(buffer.data(), it->second.data(), used);
+  return used;
+}
+
+Errno ModelKernel::VisitDescriptors(Visit visit, void* context) {
+  const auto lock = machine_.Enter(Call::kVisitDescriptors);
+  for (const std::string& target : machine_.descriptors) visit(context, target);
+  return Errno::kOk;
+}
+
+uint64_t ModelKernel::NowNs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// ---- switches
+
+void ModelKernel::DenyNextMove(uint64_t nth, uint64_t told_bytes) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.deny_after_moves = nth;
+  machine_.denied_told_bytes = told_bytes;
+}
+
+void ModelKernel::SetDiscardDelay(uint64_t calls) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.discard_delay_calls = calls;
+}
+
+void ModelKernel::SetLingeringAgain(uint64_t calls) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.linger_moves = calls;
+}
+
+void ModelKernel::SetHook(std::function<void(Call, uint64_t)> hook) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.hook = std::move(hook);
+}
+
+void ModelKernel::SetHugePagesLeft(bool left) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.huge_pages_left = left;
+}
+
+void ModelKernel::SetLocalNode(Node node) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.local_node = node.id;
+}
+
+uint64_t ModelKernel::FreePages(Node node) {
+  const std::lock_guard lock(machine_.mutex);
+  return machine_.space.free_pages()[static_cast<size_t>(node.id)];
+}
+
+void ModelKernel::SetFreePages(Node node, uint64_t pages) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.space.free_pages()[static_cast<size_t>(node.id)] = pages;
+}
+
+void ModelKernel::AddThread(int32_t id, uint64_t robust_list) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.threads[id] = robust_list;
+}
+
+void ModelKernel::EndThread(int32_t id) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.threads.erase(id);
+}
+
+void ModelKernel::SetFile(const std::string& path, const std::string& text) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.files[path] = text;
+}
+
+void ModelKernel::AddDescriptor(const std::string& target) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.descriptors.push_back(target);
+}
+
+uint64_t ModelKernel::Calls(Call call) {
+  const std::lock_guard lock(machine_.mutex);
+  return machine_.calls[static_cast<int>(call)];
+}
+
+uint64_t ModelKernel::UnreadMessages() {
+  const std::lock_guard lock(machine_.mutex);
+  return machine_.UnreadMessages();
+}
+
+std::vector<std::string> ModelKernel::Complaints() {
+  const std::lock_guard lock(machine_.mutex);
+  return machine_.complaints;
+}
+
+}  // namespace drover::kernel

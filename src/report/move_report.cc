@@ -1,0 +1,104 @@
+#include "report/move_report.h"
+
+#include <fmt/format.h>
+
+namespace drover::report {
+namespace {
+
+template <class T>
+nlohmann::json OrNull(const std::optional<T>& value) {
+  return value.has_value() ? nlohmann::json(*value) : nlohmann::json(nullptr);
+}
+
+std::string Pages(uint64_t pages) {
+  return fmt::format("{:>10} pages  {:>9.1f} MiB", pages, static_cast<double>(pages) / 256);
+}
+
+}  // namespace
+
+nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std::string& migrator) {
+  nlohmann::json not_moved = nlohmann::json::array();
+  for (const NotMoved& cause : result.not_moved)
+    not_moved.push_back({{"why", cause.why},
+                         {"pages", cause.pages},
+                         {"temporary", cause.temporary},
+                         {"hint", cause.hint}});
+  const auto& phases = result.phases_s;
+  return {{"pages_requested", result.pages_requested},
+          {"pages_moved", result.pages_moved},
+          {"pages_already_there", result.pages_already_there},
+          {"pages_gone", result.pages_gone},
+          {"pages_not_moved", result.pages_not_moved},
+          {"bytes_moved", result.bytes_moved()},
+          {"seconds", result.seconds},
+          {"gb_per_s", result.gb_per_s()},
+          {"phases_s",
+           {{"collect", phases.collect},
+            {"prepare", phases.prepare},
+            {"isolate", phases.isolate},
+            {"copy", phases.copy},
+            {"remap", phases.remap},
+            {"release", phases.release},
+            {"kernel", phases.kernel}}},
+          {"stall_us",
+           {{"count", result.stall.count},
+            {"p50", result.stall.p50_us},
+            {"p99", result.stall.p99_us},
+            {"p999", result.stall.p999_us},
+            {"max", result.stall.max_us},
+            {"total_us", result.stall.total_us},
+            {"preempted", result.windows_preempted}}},
+          {"window_us",
+           {{"count", result.window.count},
+            {"p50", result.window.p50_us},
+            {"p99", result.window.p99_us},
+            {"max", result.window.max_us}}},
+          {"by_path", {{"own", result.pages_by_own_path}, {"kernel", result.pages_by_kernel_path}}},
+          {"by_migrator", {{migrator, result.pages_by_own_path}}},
+          {"own_path_refused", result.own_path_refused},
+          {"relocated_verified", OrNull(seen.relocated_verified)},
+          {"moved_back", OrNull(seen.moved_back)},
+          {"interrupted", result.cancelled},
+          {"not_moved", not_moved}};
+}
+
+std::string MoveToTable(const MoveResult& result, const Seen& seen) {
+  std::string text;
+  const auto line = [&](const std::string& name, const std::string& value) {
+    text += fmt::format("{:<18} {}\n", name, value);
+  };
+  line("requested", Pages(result.pages_requested));
+  line("moved", Pages(result.pages_moved) +
+                    (result.pages_by_kernel_path > 0
+                         ? fmt::format("  ({} by the kernel path)", result.pages_by_kernel_path)
+                         : ""));
+  line("already there", Pages(result.pages_already_there));
+  line("gone", Pages(result.pages_gone));
+  line("not moved", Pages(result.pages_not_moved));
+  for (const NotMoved& cause : result.not_moved)
+    text += fmt::format("  {:>10}  {}{}\n              {}\n", cause.pages, cause.why,
+                        cause.temporary ? " (temporary)" : "", cause.hint);
+  if (!result.own_path_refused.empty()) line("own path", "not taken: " + result.own_path_refused);
+  line("time", fmt::format("{:.3f} s, {:.2f} GB/s", result.seconds, result.gb_per_s()));
+  const auto& p = result.phases_s;
+  line("phases",
+       fmt::format("collect {:.3f}, prepare {:.3f}, isolate {:.3f}, copy {:.3f}, remap {:.3f}, "
+                   "release {:.3f}, kernel {:.3f} s",
+                   p.collect, p.prepare, p.isolate, p.copy, p.remap, p.release, p.kernel));
+  line("stall",
+       fmt::format("{} waits, p50 {:.0f} us, p99 {:.0f} us, max {:.0f} us", result.stall.count,
+                   result.stall.p50_us, result.stall.p99_us, result.stall.max_us));
+  line("windows", fmt::format("{}, p50 {:.0f} us, p99 {:.0f} us, max {:.0f} us, {} preempted",
+                              result.window.count, result.window.p50_us, result.window.p99_us,
+                              result.window.max_us, result.windows_preempted));
+  if (seen.relocated_verified.has_value())
+    line("seen to move", fmt::format("{:.2f} % of the moved pages have another page frame",
+                                     100 * *seen.relocated_verified));
+  if (seen.moved_back.has_value() && *seen.moved_back > 0)
+    line("moved back",
+         fmt::format("{} pages are no longer on their target (is kernel.numa_balancing on?)",
+                     *seen.moved_back));
+  return text;
+}
+
+}  // namespace drover::report
