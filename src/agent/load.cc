@@ -65,9 +65,13 @@ Marker* MakeMarker() {
   if (prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, marker, kPageBytes, "drover") != 0) {
     const int file = static_cast<int>(syscall(SYS_memfd_create, "drover", 1u /* CLOEXEC */));
     if (file >= 0) {
-      if (ftruncate(file, kPageBytes) == 0)
-        mmap(marker, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, 0);
+      const bool sized = ftruncate(file, kPageBytes) == 0;
+      void* mapped =
+          sized ? mmap(marker, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, 0)
+                : MAP_FAILED;
       close(file);
+      // Without a name nobody finds the agent; it then serves nobody, and does no harm.
+      if (mapped == MAP_FAILED) return marker;
     }
   }
   madvise(marker, kPageBytes, MADV_DONTFORK);
@@ -86,10 +90,12 @@ Marker* MakeMarker() {
 void AddFolder(Settings& settings, const char* prefix, const char* rest) {
   if (prefix == nullptr || prefix[0] != '/') return;
   char* folder = settings.folders[settings.folder_count];
-  const size_t a = strlen(prefix), b = strlen(rest);
-  if (a + b + 1 > sizeof settings.folders[0]) return;
-  memcpy(folder, prefix, a);
-  memcpy(folder + a, rest, b + 1);
+  const std::string_view front(prefix), back(rest);
+  size_t used = 0;
+  if (front.size() + back.size() + 1 > sizeof settings.folders[0]) return;
+  for (const char c : front) folder[used++] = c;
+  for (const char c : back) folder[used++] = c;
+  folder[used] = '\0';
   ++settings.folder_count;
 }
 

@@ -29,7 +29,7 @@ Message Make(Type type) {
 }  // namespace
 
 Client::Client(Client&& other) noexcept
-    : agent_(other.agent_), socket_(other.socket_), hello_(other.hello_) {
+    : agent_(std::move(other.agent_)), socket_(other.socket_), hello_(other.hello_) {
   other.socket_ = -1;
 }
 

@@ -65,10 +65,11 @@ class HostedEngine final : public Engine, private flow::Observer {
   uint64_t begin_ns_ = 0;
 };
 
+// Stacks are inherited by children, unlike the areas: libc keeps its list of threads in their
+// control blocks, and walks it in every child.
 Range HostedEngine::MapOwn(uint64_t bytes) {
   const auto mapped = kernel_.Map(bytes);
   if (!mapped.has_value()) return {};
-  (void)kernel_.Advise({*mapped, bytes}, kernel::Advice::kDontFork);
   return {*mapped, bytes};
 }
 

@@ -40,7 +40,7 @@ bool ParseIdList(const std::string& text, std::vector<int>* ids) {
     if (static_cast<size_t>(used) < item.size()) {
       int more = 0;
       if (std::sscanf(item.c_str() + used, "-%d%n", &last, &more) != 1) return false;
-      if (static_cast<size_t>(used + more) != item.size() || last < first || last > 65535)
+      if (used + more != static_cast<int>(item.size()) || last < first || last > 65535)
         return false;
     }
     for (int id = first; id <= last; ++id) ids->push_back(id);

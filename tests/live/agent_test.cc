@@ -1,0 +1,206 @@
+// Whole programs with the agent in them, moved by the command line as a person would.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "live/command.h"
+
+namespace drover::live {
+namespace {
+
+std::vector<std::string> UnderDrover() {
+  return {Built("drover"), "run", "--"};
+}
+
+Outcome Move(int pid, std::vector<std::string> more = {}) {
+  std::vector<std::string> words = {Built("drover"), "move", std::to_string(pid),
+                                    "--to",          "same", "--json"};
+  words.insert(words.end(), more.begin(), more.end());
+  return RunCommand(words);
+}
+
+// All of the job's promises that hold for every move.
+void ExpectMoved(const Outcome& outcome, uint64_t at_least_pages) {
+  ASSERT_TRUE(outcome.exit_code == 0 || outcome.exit_code == 3) << outcome.err << outcome.out;
+  const auto json = outcome.json();
+  ASSERT_FALSE(json.is_discarded()) << outcome.out;
+  EXPECT_EQ(json["own_path_refused"], "");
+  EXPECT_GE(json["pages_moved"].get<uint64_t>(), at_least_pages);
+  EXPECT_EQ(json["by_path"]["own"], json["pages_moved"]);
+  EXPECT_EQ(json["pages_requested"].get<uint64_t>(),
+            json["pages_moved"].get<uint64_t>() + json["pages_already_there"].get<uint64_t>() +
+                json["pages_gone"].get<uint64_t>() + json["pages_not_moved"].get<uint64_t>());
+  EXPECT_GT(json["relocated_verified"].get<double>(), 0.98);
+  EXPECT_EQ(outcome.exit_code == 0, json["pages_not_moved"].get<uint64_t>() == 0);
+}
+
+constexpr uint64_t kMostOf16MiB = 4096 * 98 / 100;
+
+TEST(Agent, MovesAProgramUnderItsThreads) {
+  Subject subject(UnderDrover(), {"--mib", "16", "--threads", "4"});
+  ASSERT_NE(subject.pid(), 0);
+  for (int round = 0; round < 20; ++round)
+    ExpectMoved(Move(subject.pid(), {"--migrator", round % 2 == 0 ? "serial" : "threads:2"}),
+                kMostOf16MiB);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+TEST(Agent, MovesWithEveryBatchSize) {
+  Subject subject(UnderDrover(), {"--mib", "16"});
+  ASSERT_NE(subject.pid(), 0);
+  for (const char* batch : {"1", "7", "64k", "512k", "2m", "3m", "16m"})
+    ExpectMoved(Move(subject.pid(), {"--batch", batch}), kMostOf16MiB);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+std::vector<uint32_t> UsersOfThreads(int pid) {
+  std::vector<uint32_t> users;
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);) {
+      uint32_t ids[4];
+      if (std::sscanf(line.c_str(), "Uid: %u %u %u %u", &ids[0], &ids[1], &ids[2], &ids[3]) == 4)
+        users.insert(users.end(), ids, ids + 4);
+    }
+  }
+  return users;
+}
+
+// Rules: descriptors out of the program's reach; never more rights than the program.
+TEST(Agent, ADaemonThatClosesEverythingAndDropsRootIsMovedAgainAndAgain) {
+  Subject subject(UnderDrover(), {"--daemon", "--close", "--user", "65534"});
+  ASSERT_NE(subject.pid(), 0);
+  EXPECT_EQ(subject.started().exit_code, 0) << "$(drover run -- daemon) must end";
+  for (int round = 0; round < 5; ++round) {
+    ExpectMoved(Move(subject.pid()), kMostOf16MiB);
+    for (const uint32_t user : UsersOfThreads(subject.pid())) EXPECT_EQ(user, 65534u);
+  }
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+TEST(Agent, AProgramOfNobodyIsMovedByRootWithDescriptorsHandedOver) {
+  std::vector<std::string> as_nobody = {"setpriv", "--reuid", "65534",
+                                        "--regid", "65534",   "--clear-groups"};
+  for (const auto& word : UnderDrover()) as_nobody.push_back(word);
+  Subject subject(as_nobody, {});
+  ASSERT_NE(subject.pid(), 0);
+  for (int round = 0; round < 3; ++round) ExpectMoved(Move(subject.pid()), kMostOf16MiB);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+class Filtered : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Actions, Filtered, testing::Values("errno", "kill"));
+
+TEST_P(Filtered, AProgramUnderASystemCallFilterLivesAndTheMissingCallIsNamed) {
+  std::vector<std::string> words = {Built("drover_with_filter"), GetParam(), "323"};  // userfaultfd
+  for (const auto& word : UnderDrover()) words.push_back(word);
+  Subject subject(words, {});
+  ASSERT_NE(subject.pid(), 0);
+  const Outcome outcome = Move(subject.pid());
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.err;  // no second node for the kernel path
+  EXPECT_NE(outcome.json()["own_path_refused"].get<std::string>().find("userfaultfd"),
+            std::string::npos)
+      << outcome.out;
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+TEST(Agent, ProgramsBehaveAsWithoutIt) {
+  const auto run = [](std::vector<std::string> words) {
+    auto all = UnderDrover();
+    all.insert(all.end(), words.begin(), words.end());
+    return RunCommand(all);
+  };
+  const Outcome echo = run({"echo", "hello"});
+  EXPECT_EQ(echo.out, "hello\n");
+  EXPECT_EQ(echo.err, "");
+  EXPECT_EQ(run({"unshare", "-Ur", "true"}).exit_code, 0);
+  EXPECT_EQ(run({"sh", "-c", "exit 7"}).exit_code, 7);
+  EXPECT_EQ(run({"sh", "-c", "echo $(echo inner)"}).out, "inner\n");
+  EXPECT_EQ(run({"sh", "-c", "kill -TERM $$"}).exit_code, 128 + SIGTERM);
+}
+
+TEST(Agent, ChildrenHaveTheirOwnUnlessToldOtherwise) {
+  const auto maps_of_child = [](const char* children) {
+    return RunCommand({Built("drover"), "run", "--children", children, "--", "sh", "-c",
+                       "sleep 0.1; cat /proc/self/maps; true"})
+        .out;
+  };
+  EXPECT_NE(maps_of_child("yes").find("drover-agent"), std::string::npos);
+  EXPECT_EQ(maps_of_child("no").find("drover-agent"), std::string::npos);
+}
+
+TEST(Agent, CanBeTakenOutOfWork) {
+  Subject subject(UnderDrover(), {});
+  ASSERT_NE(subject.pid(), 0);
+  const auto pid = std::to_string(subject.pid());
+  EXPECT_NE(RunCommand({Built("drover"), "ps"}).out.find(pid), std::string::npos);
+  EXPECT_EQ(RunCommand({Built("drover"), "off", pid}).exit_code, 0);
+  const Outcome outcome = Move(subject.pid());
+  EXPECT_EQ(outcome.exit_code, 3);
+  EXPECT_EQ(outcome.json()["pages_moved"], 0);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+TEST(Agent, MakesNoCallWhileIdle) {
+  Subject subject(UnderDrover(), {"--idle"});
+  ASSERT_NE(subject.pid(), 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  const Outcome seen = RunCommand({"timeout", "-s", "INT", "1", "strace", "-f", "-p",
+                                   std::to_string(subject.pid()), "-o", "/dev/stdout"});
+  ASSERT_NE(seen.err.find("attached with"), std::string::npos) << seen.err;
+  std::istringstream lines(seen.out);
+  int calls = 0;
+  for (std::string line; std::getline(lines, line);)  // what was under way when strace came: none
+    calls += line.find("unfinished") == std::string::npos &&
+             line.find("detached") == std::string::npos &&
+             line.find("resumed") == std::string::npos;
+  EXPECT_EQ(calls, 0) << seen.out;
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+TEST(Agent, TwoMovesAtOnceAreRefused) {
+  Subject subject(UnderDrover(), {"--mib", "128"});
+  ASSERT_NE(subject.pid(), 0);
+  Outcome first;
+  std::thread other([&] { first = Move(subject.pid(), {"--batch", "1"}); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // page by page takes seconds
+  const Outcome second = Move(subject.pid());
+  other.join();
+  EXPECT_EQ(second.exit_code, 4) << second.err;
+  EXPECT_NE(second.err.find("busy"), std::string::npos) << second.err;
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+TEST(Agent, InterruptStopsAtABatchBoundary) {
+  Subject subject(UnderDrover(), {"--mib", "512"});
+  ASSERT_NE(subject.pid(), 0);
+  const Outcome outcome =
+      RunCommand({"timeout", "-s", "INT", "0.3", Built("drover"), "move",
+                  std::to_string(subject.pid()), "--to", "same", "--batch", "1", "--json"});
+  // timeout says 124 for what it ended; drover's own words are what counts.
+  EXPECT_EQ(outcome.json()["interrupted"], true) << outcome.out << outcome.err;
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+TEST(Agent, ATargetThatEndsInTheMiddle) {
+  Subject subject(UnderDrover(), {"--mib", "512"});
+  ASSERT_NE(subject.pid(), 0);
+  std::thread killer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    kill(subject.pid(), SIGKILL);
+  });
+  const Outcome outcome = Move(subject.pid(), {"--batch", "1"});
+  killer.join();
+  EXPECT_EQ(outcome.exit_code, 6) << outcome.err;
+  EXPECT_NE(outcome.err.find("ended in the middle"), std::string::npos) << outcome.err;
+}
+
+}  // namespace
+}  // namespace drover::live

@@ -1,0 +1,178 @@
+// What a program does while its own memory is moved by the hosted engine: forks, threads, discards,
+// mappings that change. Every word is checked.
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "drover/engine.h"
+
+namespace drover {
+namespace {
+
+constexpr size_t kPage = 4096;
+
+// Keeps the engine moving the range until the end of the test.
+class Mover {
+ public:
+  explicit Mover(AddressRange range, size_t batch_bytes = 2u << 20) {
+    auto opened = Engine::Open({});
+    EXPECT_TRUE(opened.has_value());
+    engine_ = std::move(*opened);
+    thread_ = std::thread([=, this] {
+      MoveRequest request;
+      request.ranges = {range};
+      request.batch_bytes = batch_bytes;
+      while (!stop_) {
+        const auto result = engine_->Move(request);
+        if (!result.has_value()) {
+          ++failures_;
+          break;
+        }
+        moved_ += result->pages_moved;
+        waits_ += result->stall.count;
+        if (result->pages_requested != result->pages_moved + result->pages_already_there +
+                                           result->pages_gone + result->pages_not_moved)
+          ++failures_;
+      }
+    });
+  }
+  // Pages moved in all; every job must have kept its ledger.
+  uint64_t Stop() {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+    EXPECT_EQ(failures_, 0u);
+    return moved_;
+  }
+  ~Mover() { Stop(); }
+
+ private:
+  std::unique_ptr<Engine> engine_;
+  std::thread thread_;
+  std::atomic<bool> stop_ = false;
+  std::atomic<uint64_t> moved_ = 0, waits_ = 0, failures_ = 0;
+};
+
+uint64_t* MapWords(size_t bytes) {
+  auto* words = static_cast<uint64_t*>(
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  for (size_t i = 0; i < bytes / 8; ++i) words[i] = i + 1;
+  return words;
+}
+
+// A child made at any moment reads every word, also where its page was just away.
+TEST(WhileMoved, ChildrenReadEveryWord) {
+  constexpr size_t kBytes = 4 << 20;
+  uint64_t* words = MapWords(kBytes);
+  Mover mover({words, kBytes});
+  for (int i = 0; i < 500; ++i) {
+    const int child = static_cast<int>(i % 2 == 0 ? fork() : syscall(SYS_fork));
+    if (child == 0) {
+      for (size_t k = 0; k < kBytes / 8; ++k)
+        if (words[k] != k + 1) _exit(1);
+      _exit(0);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    ASSERT_EQ(status, 0) << "child " << i;
+  }
+  EXPECT_GT(mover.Stop(), 0u);
+  munmap(words, kBytes);
+}
+
+// Thrown away means zero at once and for good, however the moves fall.
+TEST(WhileMoved, DiscardedPagesStayDiscarded) {
+  constexpr size_t kBytes = 2 << 20;
+  uint64_t* words = MapWords(kBytes);
+  Mover mover({words, kBytes}, 256 << 10);
+  for (uint64_t round = 1; round <= 20'000; ++round) {
+    const size_t page = round * 7919 % (kBytes / kPage);
+    uint64_t* word = words + page * kPage / 8;
+    *word = round;
+    ASSERT_EQ(*static_cast<volatile uint64_t*>(word), round);
+    ASSERT_EQ(madvise(word, kPage, MADV_DONTNEED), 0);
+    ASSERT_EQ(*static_cast<volatile uint64_t*>(word), 0u) << "round " << round;
+    *word = round + 1;
+    ASSERT_EQ(*static_cast<volatile uint64_t*>(word), round + 1) << "round " << round;
+  }
+  EXPECT_GT(mover.Stop(), 0u);
+  munmap(words, kBytes);
+}
+
+// mprotect, mlock and munmap raise no event, or come in the middle of a window: the ladder.
+TEST(WhileMoved, MappingsChange) {
+  constexpr size_t kBytes = 2 << 20;
+  uint64_t* words = MapWords(kBytes);
+  Mover mover({words, kBytes});
+  for (uint64_t round = 1; round <= 30'000; ++round) {
+    const size_t page = round * 7919 % (kBytes / kPage);
+    auto* word = reinterpret_cast<volatile uint64_t*>(words + page * kPage / 8);
+    void* address = words + page * kPage / 8;
+    *word = round;
+    switch (round % 4) {
+      case 0:
+        ASSERT_EQ(mprotect(address, kPage, PROT_READ), 0);
+        ASSERT_EQ(*word, round);
+        ASSERT_EQ(mprotect(address, kPage, PROT_READ | PROT_WRITE), 0);
+        break;
+      case 1:
+        ASSERT_EQ(mlock(address, kPage), 0);
+        ASSERT_EQ(*word, round);
+        ASSERT_EQ(munlock(address, kPage), 0);
+        break;
+      case 2:
+        ASSERT_EQ(mprotect(address, kPage, PROT_NONE), 0);
+        ASSERT_EQ(mprotect(address, kPage, PROT_READ | PROT_WRITE), 0);
+        ASSERT_EQ(*word, round);
+        break;
+      default:
+        ASSERT_EQ(munmap(address, kPage), 0);
+        ASSERT_EQ(mmap(address, kPage, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+                  address);
+        ASSERT_EQ(*word, 0u) << "round " << round;
+    }
+    *word = page;
+  }
+  EXPECT_GT(mover.Stop(), 0u);
+  munmap(words, kBytes);
+}
+
+// The pages in which libc keeps a thread's control block are never away, so every join ends.
+TEST(WhileMoved, ThreadsEndAndAreJoined) {
+  constexpr size_t kStackBytes = 64 << 10, kCount = 16;
+  auto* stacks = reinterpret_cast<char*>(MapWords(kStackBytes * kCount));
+  Mover mover({stacks, kStackBytes * kCount});
+  std::atomic<uint64_t> ran = 0;
+  for (int round = 0; round < 1000; ++round) {
+    pthread_t threads[kCount];
+    for (size_t i = 0; i < kCount; ++i) {
+      pthread_attr_t how;
+      pthread_attr_init(&how);
+      pthread_attr_setstack(&how, stacks + i * kStackBytes, kStackBytes);
+      const auto body = [](void* counter) -> void* {
+        ++*static_cast<std::atomic<uint64_t>*>(counter);
+        return nullptr;
+      };
+      ASSERT_EQ(pthread_create(&threads[i], &how, body, &ran), 0);
+      pthread_attr_destroy(&how);
+    }
+    for (const pthread_t thread : threads) {
+      timespec patience;
+      clock_gettime(CLOCK_REALTIME, &patience);
+      patience.tv_sec += 20;
+      ASSERT_EQ(pthread_timedjoin_np(thread, nullptr, &patience), 0) << "round " << round;
+    }
+  }
+  EXPECT_EQ(ran, 1000 * kCount);
+  mover.Stop();
+  munmap(stacks, kStackBytes * kCount);
+}
+
+}  // namespace
+}  // namespace drover
