@@ -36,12 +36,12 @@ Check KernelCheck(LinuxKernel& kernel) {
   const flow::KernelVersion version = flow::ReadVersion(kernel);
   const flow::KernelRow& row = flow::RowOf(version);
   const char* trust = row.trust == flow::Trust::kTested     ? "own path, tested"
-                      : row.trust == flow::Trust::kSelfTest ? "own path after a self-test"
+                      : row.trust == flow::Trust::kSelfTest ? "kernel path only until tested"
                                                             : "kernel path only";
-  return {"kernel", row.trust != flow::Trust::kRefused,
+  return {"kernel", row.trust == flow::Trust::kTested,
           fmt::format("{}.{}.{}: {} ({})", version.major, version.minor, version.patch, trust,
                       row.origin),
-          "use Linux 6.12.43 or newer, not 6.13 to 6.15"};
+          "use Linux 6.12.43 or newer of 6.12, or 6.18"};
 }
 
 Check UserfaultCheck() {

@@ -161,9 +161,13 @@ bool OpenBatch(Engine& engine) {
   const PhaseTimer timer(engine, Phase::kIsolate);
   Batch& batch = engine.batch;
   EmptyArea(engine);
-  const Errno error = engine.kernel.Register(batch.live, RuleHolds(Rule::kRegisterMissing)
-                                                             ? kernel::RegisterMode::kMissing
-                                                             : kernel::RegisterMode::kWriteProtect);
+  const kernel::RegisterMode mode = RuleHolds(Rule::kRegisterMissing)
+                                        ? kernel::RegisterMode::kMissing
+                                        : kernel::RegisterMode::kWriteProtect;
+  const Range live = batch.live;
+  if (!RuleHolds(Rule::kTableFirst)) batch.live = {};  // events find no table, as if it came later
+  const Errno error = engine.kernel.Register(live, mode);
+  batch.live = live;
   if (error != Errno::kOk) {
     const Why why = error == Errno::kBusy      ? Why::kForeignUserfault
                     : error == Errno::kInvalid ? Why::kRights

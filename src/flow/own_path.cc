@@ -13,7 +13,7 @@ constexpr KernelRow kTable[] = {
      "the swap cache) are missing; stable changelogs of 6.12.19 to 6.12.43"},
     {{6, 12, 43}, Trust::kTested, "6.12.43 and newer of the series has them; tested on 6.12"},
     {{6, 13, 0}, Trust::kRefused, "6.13 to 6.15 ended without all of those fixes"},
-    {{6, 16, 0}, Trust::kSelfTest, "has the fixes; not tested"},
+    {{6, 16, 0}, Trust::kSelfTest, "has the fixes, but was not tested"},
     {{6, 18, 0}, Trust::kTested, "tested on 6.18"},
     {{6, 19, 0}, Trust::kSelfTest, "newer than the newest tested"},
 };
@@ -64,7 +64,12 @@ KernelVersion ReadVersion(kernel::Kernel& kernel) {
 Trouble CheckKernel(kernel::Kernel& kernel, uint32_t* detail) {
   *detail = 0;
   const KernelRow& row = RowOf(ReadVersion(kernel));
-  return row.trust == Trust::kRefused ? Trouble::kKernelVersion : Trouble::kNone;
+  switch (row.trust) {
+    case Trust::kTested: return Trouble::kNone;
+    case Trust::kSelfTest: return Trouble::kSelfTest;  // until there is one: no trust
+    case Trust::kRefused: break;
+  }
+  return Trouble::kKernelVersion;
 }
 
 }  // namespace drover::flow

@@ -9,27 +9,26 @@ using kernel::Errno;
 
 class Ladder {
  public:
-  Ladder(Engine& engine, Source source)
-      : engine_(engine),
-        batch_(engine.batch),
-        base_(source == Source::kPool ? engine.batch.pool : engine.batch.area),
-        arrived_(source == Source::kPool ? PageState::kRemapped : PageState::kRestored) {}
+  explicit Ladder(Engine& engine) : engine_(engine), batch_(engine.batch) {}
 
   // Climbs until page `at` is no longer isolated; takes what follows it along where it can.
   void Climb(uint64_t at, uint64_t last);
 
  private:
-  // Moves pages [at, end); what the page table says has arrived is marked.
+  // Moves target pages [at, end) in; what the page table says has arrived is marked.
   Errno MoveRun(uint64_t at, uint64_t end);
   uint64_t RunEnd(uint64_t at, uint64_t last) const;
   bool Holds(uint64_t page) const;
-  // The last rung, for one page. True: the page has a place, or none is left for it.
+  // The last rungs, for one page and from its original: the target has been given up.
+  void RestoreOriginal(uint64_t at);
+  // One try of UFFDIO_COPY. True: the page has a place, or none is left for it.
   bool CopyOrDrop(uint64_t at);
+
+  uint64_t PoolPage(uint64_t i) const { return batch_.pool + i * kPageBytes; }
+  uint64_t AreaPage(uint64_t i) const { return batch_.area + i * kPageBytes; }
 
   Engine& engine_;
   Batch& batch_;
-  uint64_t base_;
-  PageState arrived_;
 };
 
 // A run: isolated pages whose live addresses follow one another.
@@ -50,24 +49,24 @@ bool Ladder::Holds(uint64_t page) const {
 
 Errno Ladder::MoveRun(uint64_t at, uint64_t end) {
   const auto answer =
-      engine_.kernel.Move(batch_.address[at], base_ + at * kPageBytes, (end - at) * kPageBytes);
+      engine_.kernel.Move(batch_.address[at], PoolPage(at), (end - at) * kPageBytes);
   if (answer.error == Errno::kOk) {
-    for (uint64_t i = at; i < end; ++i) batch_.state[i] = arrived_;
+    for (uint64_t i = at; i < end; ++i) batch_.state[i] = PageState::kRemapped;
     return Errno::kOk;
   }
   const uint64_t believed = at + answer.bytes / kPageBytes;
   if (!RuleHolds(Rule::kPageTableProof)) {
-    for (uint64_t i = at; i < believed; ++i) batch_.state[i] = arrived_;
+    for (uint64_t i = at; i < believed; ++i) batch_.state[i] = PageState::kRemapped;
     return answer.error;
   }
   // Gone from the engine's own side is proof that it has arrived on the other.
   kernel::PageEntry* entries = engine_.entries;
-  if (engine_.kernel.ReadEntries(base_ + at * kPageBytes, {entries, end - at}) != Errno::kOk)
+  if (engine_.kernel.ReadEntries(PoolPage(at), {entries, end - at}) != Errno::kOk)
     return Errno::kAgain;
   for (uint64_t i = at; i < end; ++i) {
     if (entries[i - at].holds_page()) continue;
     if (i >= believed) ++engine_.result->moves_denied;
-    batch_.state[i] = arrived_;
+    batch_.state[i] = PageState::kRemapped;
   }
   return answer.error;
 }
@@ -91,8 +90,23 @@ void Ladder::Climb(uint64_t at, uint64_t last) {
         if (batch_.state[at] != PageState::kIsolated) return;
       }
     }
+    RestoreOriginal(at);
+  }
+}
+
+void Ladder::RestoreOriginal(uint64_t at) {
+  // COPY allocates a page, so one of the two copies goes first: the target. From here on an empty
+  // pool says nothing any more; what proves an arrival is that the original has left the area.
+  (void)engine_.kernel.Advise({PoolPage(at), kPageBytes}, kernel::Advice::kDontNeed);
+  for (;;) {
     if (CopyOrDrop(at)) return;
     Drain(engine_);
+    if (batch_.state[at] != PageState::kIsolated) return;  // dropped by the application
+    const auto answer = engine_.kernel.Move(batch_.address[at], AreaPage(at), kPageBytes);
+    if (answer.error == Errno::kOk || !Holds(AreaPage(at))) {
+      batch_.state[at] = PageState::kRestored;
+      return;
+    }
   }
 }
 
@@ -103,11 +117,7 @@ bool Ladder::CopyOrDrop(uint64_t at) {
     batch_.state[at] = PageState::kDropped;  // a guard discards; COPY would destroy it silently
     return true;
   }
-  // COPY allocates a page: the copy in the pool goes first, the original stays until it is in.
-  (void)engine_.kernel.Advise({batch_.pool + at * kPageBytes, kPageBytes},
-                              kernel::Advice::kDontNeed);
-  const uint64_t original = batch_.area + at * kPageBytes;
-  switch (engine_.kernel.CopyPage(kernel::kOwnUserfault, live, original)) {
+  switch (engine_.kernel.CopyPage(kernel::kOwnUserfault, live, AreaPage(at))) {
     case Errno::kOk:
       ++engine_.result->ladder_copies;
       batch_.state[at] = PageState::kRestored;
@@ -130,8 +140,8 @@ bool Ladder::CopyOrDrop(uint64_t at) {
 
 }  // namespace
 
-void PutBack(Engine& engine, Source source, uint64_t first, uint64_t last) {
-  Ladder ladder(engine, source);
+void PutBack(Engine& engine, uint64_t first, uint64_t last) {
+  Ladder ladder(engine);
   for (uint64_t at = first; at < last; ++at)
     if (engine.batch.state[at] == PageState::kIsolated) ladder.Climb(at, last);
 }

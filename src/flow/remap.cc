@@ -9,7 +9,7 @@ void Remap(Engine& engine) {
   Batch& batch = engine.batch;
   engine.lock.Lock();
   if (RuleHolds(Rule::kDrainBeforeIn)) Drain(engine);
-  PutBack(engine, Source::kPool, 0, batch.page_count);
+  PutBack(engine, 0, batch.page_count);
   const uint64_t closed_ns = engine.kernel.NowNs();
   bool any = false;
   for (uint64_t i = 0; i < batch.page_count && !any; ++i)
