@@ -107,7 +107,9 @@ struct MoveResult {
 // signal handler.
 //
 // While a Move runs, the calling program must not call mremap on the ranges, must not use
-// priority-inheritance mutexes that lie in them, and setuid waits for the end of the job.
+// priority-inheritance or robust mutexes that lie in them, and must not start threads whose stacks
+// lie in them (such a thread could end while its control block is away, and its join would hang;
+// in programs under `drover run` the agent sees to both). setuid waits for the end of the job.
 class Engine {
  public:
   struct Options {

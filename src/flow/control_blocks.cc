@@ -57,21 +57,14 @@ kernel::Errno ControlBlocks::Find(kernel::Kernel& kernel, const ControlBlockLayo
   return kernel::Errno::kOk;
 }
 
-kernel::Result<uint32_t> ControlBlocks::CountStrangers(kernel::Kernel& kernel,
-                                                       std::span<int32_t> room) {
-  const auto listed = kernel.ListThreads(room);
-  if (!listed.has_value()) return std::unexpected(listed.error());
-  uint32_t strangers = 0;
-  for (uint64_t i = 0; i < *listed && i < room.size(); ++i) {
-    const auto head = kernel.RobustListOf(room[i]);
-    if (!head.has_value() || *head != 0) continue;
-    Path path;
-    path.Add("/proc/self/task/").AddNumber(static_cast<uint64_t>(room[i]), 10).Add("/comm");
-    char name[32];
-    const auto got = kernel.ReadFile(path.c_str(), name);
-    if (got.has_value() && !std::string_view(name, *got).starts_with("iou-")) ++strangers;
-  }
-  return strangers;
+bool ControlBlocks::IsStranger(kernel::Kernel& kernel, int32_t thread) {
+  const auto head = kernel.RobustListOf(thread);
+  if (!head.has_value() || *head != 0) return false;
+  Path path;
+  path.Add("/proc/self/task/").AddNumber(static_cast<uint64_t>(thread), 10).Add("/comm");
+  char name[32];
+  const auto got = kernel.ReadFile(path.c_str(), name);
+  return got.has_value() && !std::string_view(name, *got).starts_with("iou-");
 }
 
 bool ControlBlocks::Holds(uint64_t page) const {

@@ -41,9 +41,9 @@ class ControlBlocks {
   [[nodiscard]] kernel::Errno Find(kernel::Kernel& kernel, const ControlBlockLayout& layout,
                                    YoungThreads* young);
   bool Holds(uint64_t page) const;
-  // Threads without a robust list that are no kernel workers of io_uring.
-  [[nodiscard]] static kernel::Result<uint32_t> CountStrangers(kernel::Kernel& kernel,
-                                                               std::span<int32_t> room);
+  // Is this a thread without a robust list, and no kernel worker of io_uring? Also true of a thread
+  // that was made a moment ago.
+  [[nodiscard]] static bool IsStranger(kernel::Kernel& kernel, int32_t thread);
 
  private:
   void Add(uint64_t start, uint64_t length);

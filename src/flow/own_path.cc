@@ -65,9 +65,12 @@ Trouble CheckKernel(kernel::Kernel& kernel, uint32_t* detail) {
   *detail = 0;
   const KernelRow& row = RowOf(ReadVersion(kernel));
   switch (row.trust) {
-    case Trust::kTested: return Trouble::kNone;
-    case Trust::kSelfTest: return Trouble::kSelfTest;  // until there is one: no trust
-    case Trust::kRefused: break;
+    case Trust::kTested:
+      return Trouble::kNone;
+    case Trust::kSelfTest:
+      return Trouble::kSelfTest;  // until there is one: no trust
+    case Trust::kRefused:
+      break;
   }
   return Trouble::kKernelVersion;
 }

@@ -25,13 +25,11 @@ enum class Rule : uint32_t {
   kFillChildren,      // a child made in a window gets the isolated originals
   kAreasDontFork,     // isolation areas and pool are not inherited
   kDropRights,        // engine threads drop the rights that the program drops
-  kBlockSignals,      // no signal interrupts a window
   kOwnDescriptors,    // the engine's descriptors stand in a table of their own
   kHeadroom,          // the pool grows only while twice its growth is free
   kCheckTargetNode,   // the node of each target page is asked
   kSpareMappings,     // the engine stops near vm.max_map_count
   kWholeHugePages,    // never part of a huge page
-  kUndo,              // what cannot be remapped goes back
   kCount
 };
 

@@ -8,7 +8,7 @@ namespace {
 using kernel::Errno;
 
 constexpr uint64_t kYoungNapNs = 1'000'000;
-constexpr int kYoungLooks = 5;  // a thread that was just made tells its robust list a bit later
+constexpr int kYoungLooks = 300;  // on a busy machine a thread may wait long for its first run
 
 struct Row {
   std::string_view prefix;
@@ -42,12 +42,20 @@ bool HasTracer(Engine& engine) {
   return false;
 }
 
+// A thread that was just made tells its robust list a bit later, and one that is ending has dropped
+// it: only one that stays without is a
+// stranger.
 bool HasRawThreads(Engine& engine) {
+  const std::span ids(engine.nodes);  // free between batches
+  const auto listed = engine.kernel.ListThreads(ids);
+  if (!listed.has_value() || *listed > ids.size()) return true;
+  uint64_t count = *listed;
   for (int look = 0;; ++look) {
-    // The nodes' room is free between batches.
-    const auto strangers = ControlBlocks::CountStrangers(engine.kernel, engine.nodes);
-    if (!strangers.has_value()) return true;
-    if (*strangers <= engine.engine_threads) return false;
+    uint64_t strangers = 0;
+    for (uint64_t i = 0; i < count; ++i)
+      if (ControlBlocks::IsStranger(engine.kernel, ids[i])) ids[strangers++] = ids[i];
+    count = strangers;
+    if (count <= engine.engine_threads) return false;
     if (look == kYoungLooks) return true;
     const threads::Word nothing = 0;
     engine.threads.Wait(nothing, 0, kYoungNapNs);

@@ -150,7 +150,8 @@ std::string WordsOf(Trouble trouble, uint32_t detail) {
       return "UFFDIO_MOVE of this kernel is not safe; use Linux 6.12.43 or newer (not 6.13 to "
              "6.15)";
     case Trouble::kSelfTest:
-      return "UFFDIO_MOVE was not tested on this kernel; use Linux 6.12.43 or newer of 6.12, or 6.18";
+      return "UFFDIO_MOVE was not tested on this kernel; use Linux 6.12.43 or newer of 6.12, or "
+             "6.18";
     case Trouble::kSeccomp:
       return fmt::format(
           "a system-call filter (seccomp) of the program forbids {}; allow it in the filter "

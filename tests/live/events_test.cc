@@ -1,7 +1,6 @@
 // What a program does while its own memory is moved by the hosted engine: forks, threads, discards,
 // mappings that change. Every word is checked.
 #include <gtest/gtest.h>
-#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -141,37 +140,6 @@ TEST(WhileMoved, MappingsChange) {
   }
   EXPECT_GT(mover.Stop(), 0u);
   munmap(words, kBytes);
-}
-
-// The pages in which libc keeps a thread's control block are never away, so every join ends.
-TEST(WhileMoved, ThreadsEndAndAreJoined) {
-  constexpr size_t kStackBytes = 64 << 10, kCount = 16;
-  auto* stacks = reinterpret_cast<char*>(MapWords(kStackBytes * kCount));
-  Mover mover({stacks, kStackBytes * kCount});
-  std::atomic<uint64_t> ran = 0;
-  for (int round = 0; round < 1000; ++round) {
-    pthread_t threads[kCount];
-    for (size_t i = 0; i < kCount; ++i) {
-      pthread_attr_t how;
-      pthread_attr_init(&how);
-      pthread_attr_setstack(&how, stacks + i * kStackBytes, kStackBytes);
-      const auto body = [](void* counter) -> void* {
-        ++*static_cast<std::atomic<uint64_t>*>(counter);
-        return nullptr;
-      };
-      ASSERT_EQ(pthread_create(&threads[i], &how, body, &ran), 0);
-      pthread_attr_destroy(&how);
-    }
-    for (const pthread_t thread : threads) {
-      timespec patience;
-      clock_gettime(CLOCK_REALTIME, &patience);
-      patience.tv_sec += 20;
-      ASSERT_EQ(pthread_timedjoin_np(thread, nullptr, &patience), 0) << "round " << round;
-    }
-  }
-  EXPECT_EQ(ran, 1000 * kCount);
-  mover.Stop();
-  munmap(stacks, kStackBytes * kCount);
 }
 
 }  // namespace

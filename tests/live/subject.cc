@@ -1,18 +1,23 @@
 // A program to be moved: checked memory under threads, in the shapes that servers have.
 //
 //   drover_subject --mib 16 --report FILE [--daemon] [--close] [--user UID] [--threads N] [--idle]
+//                  [--churn]
 //
 // It writes "ready PID" into FILE; on SIGTERM it looks at every word once more and writes "right"
 // or "wrong N" there.
 #include <fcntl.h>
 #include <grp.h>
+#include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
 
 #include "live/checked_memory.h"
 
@@ -21,7 +26,7 @@ namespace {
 struct Options {
   size_t mib = 16;
   std::string report;
-  bool daemon = false, close = false, idle = false;
+  bool daemon = false, close = false, idle = false, churn = false;
   long user = -1;
   uint32_t threads = 2;
 };
@@ -36,6 +41,7 @@ Options Parse(int argc, char** argv) {
     if (word == "--daemon") options.daemon = true;
     if (word == "--close") options.close = true;
     if (word == "--idle") options.idle = true;
+    if (word == "--churn") options.churn = true;
     if (word == "--user") options.user = std::strtol(value(), nullptr, 10);
     if (word == "--threads") options.threads = static_cast<uint32_t>(std::atoi(value()));
   }
@@ -52,6 +58,33 @@ int OpenReport(const std::string& path) {
 
 void Say(int report, const std::string& line) {
   if (write(report, line.data(), line.size()) < 0) std::_Exit(9);
+}
+
+std::atomic<bool> churning = true;
+std::atomic<uint64_t> joined = 0, hung = 0;
+
+// Makes and joins threads, and moves a mapping about, without pause.
+void Churn() {
+  constexpr size_t kBytes = 1 << 20;
+  auto* words = static_cast<char*>(
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  std::memset(words, 7, kBytes);
+  while (churning && hung == 0) {
+    pthread_t threads[8];
+    for (auto& thread : threads)
+      pthread_create(&thread, nullptr, [](void* with) { return with; }, nullptr);
+    for (const auto thread : threads) {
+      timespec patience;
+      clock_gettime(CLOCK_REALTIME, &patience);
+      patience.tv_sec += 10;
+      pthread_timedjoin_np(thread, nullptr, &patience) == 0 ? ++joined : ++hung;
+    }
+    void* elsewhere = mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* moved = mremap(words, kBytes, kBytes, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere);
+    if (moved == MAP_FAILED) ++hung;
+    if (moved != MAP_FAILED) words = static_cast<char*>(moved);
+    for (size_t i = 0; i < kBytes; i += 4096) hung += words[i] != 7;
+  }
 }
 
 }  // namespace
@@ -83,10 +116,15 @@ int main(int argc, char** argv) {
   sigprocmask(SIG_BLOCK, &end, nullptr);
   drover::live::CheckedMemory memory(options.mib << 20, false);
   if (!options.idle) memory.StartThreads(options.threads);
+  std::thread churn;
+  if (options.churn) churn = std::thread(Churn);
   Say(report, "ready " + std::to_string(getpid()) + "\n");
   int signal = 0;
   sigwait(&end, &signal);
-  const uint64_t wrong = memory.StopThreadsAndCountWrongWords();
+  uint64_t wrong = memory.StopThreadsAndCountWrongWords();
+  churning = false;
+  if (churn.joinable()) churn.join();
+  wrong += hung;
   Say(report, wrong == 0 ? "right\n" : "wrong " + std::to_string(wrong) + "\n");
   return wrong == 0 ? 0 : 1;
 }

@@ -6,9 +6,9 @@ namespace drover::flow {
 namespace {
 
 TEST(KernelTable, RefusesWhatLacksTheFixes) {
-  for (const KernelVersion version : {KernelVersion{6, 1, 140}, KernelVersion{6, 8, 0},
-                                      KernelVersion{6, 12, 42}, KernelVersion{6, 13, 0},
-                                      KernelVersion{6, 15, 11}, KernelVersion{}})
+  for (const KernelVersion version :
+       {KernelVersion{6, 1, 140}, KernelVersion{6, 8, 0}, KernelVersion{6, 12, 42},
+        KernelVersion{6, 13, 0}, KernelVersion{6, 15, 11}, KernelVersion{}})
     EXPECT_EQ(RowOf(version).trust, Trust::kRefused) << version.major << "." << version.minor;
 }
 
