@@ -1,6 +1,9 @@
 // drover bench: figures, with their floors.
 #include <fmt/format.h>
 
+#include <filesystem>
+
+#include "carry.h"
 #include "cli/command.h"
 #include "cli/sizes.h"
 #include "migrate.h"
@@ -96,11 +99,63 @@ int Migrate(const Options& options) {
   return kExitDone;
 }
 
+struct CarryOptions {
+  int rounds = 5;
+  bool inside = false, json = false;
+};
+
+int Carry(const CarryOptions& options) {
+  if (options.inside) {
+    fmt::print("{}", bench::MeasureInside());
+    return kExitDone;
+  }
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
+  const auto rows = bench::RunCarry(self, {"bench", "carry", "--inside"}, options.rounds);
+  if (!rows.has_value()) return Fail(rows.error());
+  auto document = JsonHead("bench carry");
+  document["rows"] = nlohmann::json::array();
+  document["skipped"] = nlohmann::json::array();
+  if (!options.json)
+    fmt::print("{:<30} {:>10} {:>10}  {:<22} {:>9}\n", "cost", "without", "with",
+               "ratio (min to max)", "added");
+  for (const auto& row : *rows) {
+    document["rows"].push_back({{"what", row.what},
+                                {"unit", row.unit},
+                                {"rounds", options.rounds},
+                                {"without", row.without},
+                                {"with", row.with},
+                                {"ratio", row.ratio},
+                                {"ratio_min", row.ratio_min},
+                                {"ratio_max", row.ratio_max},
+                                {"added", row.added}});
+    if (!options.json)
+      fmt::print("{:<30} {:>10.2f} {:>10.2f}  {:<22} {:>9.2f} {}\n", row.what, row.without,
+                 row.with,
+                 fmt::format("{:.2f} ({:.2f} to {:.2f})", row.ratio, row.ratio_min, row.ratio_max),
+                 row.added, row.unit);
+  }
+  if (options.json) PrintJson(document);
+  return kExitDone;
+}
+
+void AddCarry(CLI::App& bench, Chosen& chosen) {
+  auto* carry = bench.add_subcommand(
+      "carry", "what a program pays for an idle agent, beside the same program without one");
+  auto options = std::make_shared<CarryOptions>();
+  carry->add_option("--rounds", options->rounds, "rounds, alternating between the sides")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  carry->add_flag("--inside", options->inside)->group("");  // the measured program itself
+  carry->add_flag("--json", options->json, "one JSON document on stdout");
+  carry->callback([=, &chosen] { chosen.run = [=] { return Carry(*options); }; });
+}
+
 }  // namespace
 
 void AddBench(CLI::App& app, Chosen& chosen) {
   auto* bench = app.add_subcommand("bench", "measure this machine");
   bench->require_subcommand(1);
+  AddCarry(*bench, chosen);
   auto* migrate = bench->add_subcommand(
       "migrate", "how fast drover relocates memory, beside the floors of the same run");
   auto options = std::make_shared<Options>();
