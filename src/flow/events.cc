@@ -54,10 +54,20 @@ void Withdraw(Batch& batch, uint64_t i) {
   if (batch.state[i] == PageState::kWanted) batch.state[i] = PageState::kWithdrawn;
 }
 
-// DONTNEED, FREE and REMOVE raise their event before they discard, munmap after.
-void HandleGone(Engine& engine, const Message& message) {
+// munmap: its event comes after it, and names all of what was unmapped, however long.
+void HandleUnmap(Engine& engine, const Message& message) {
   Batch& batch = engine.batch;
-  const bool discards = message.kind == Message::Kind::kRemove;
+  for (uint64_t i = 0; i < batch.page_count; ++i) {
+    if (batch.address[i] - message.address >= message.length) continue;
+    Withdraw(batch, i);
+    if (batch.state[i] == PageState::kIsolated && RuleHolds(Rule::kDropDiscarded))
+      batch.state[i] = PageState::kDropped;
+  }
+}
+
+// DONTNEED, FREE and REMOVE raise their event before they discard, one for each registered mapping.
+void HandleDiscard(Engine& engine, const Message& message) {
+  Batch& batch = engine.batch;
   for (uint64_t page = RoundDown(message.address, kPageBytes);
        page < message.address + message.length; page += kPageBytes) {
     const uint64_t i = batch.IndexOf(page);
@@ -67,7 +77,7 @@ void HandleGone(Engine& engine, const Message& message) {
       continue;
     }
     if (i != Batch::kNone) Withdraw(batch, i);
-    if (discards && RuleHolds(Rule::kMarkDiscarded)) engine.marks.Add(page);
+    if (RuleHolds(Rule::kMarkDiscarded)) engine.marks.Add(page);
   }
 }
 
@@ -109,8 +119,10 @@ void Drain(Engine& engine) {
         HandleRemap(engine, message);
         break;
       case Message::Kind::kRemove:
+        HandleDiscard(engine, message);
+        break;
       case Message::Kind::kUnmap:
-        HandleGone(engine, message);
+        HandleUnmap(engine, message);
         break;
     }
   }

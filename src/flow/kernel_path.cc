@@ -32,14 +32,17 @@ Errno SendAll(Engine& engine) {
   for (uint32_t i = 0; i < count; ++i) engine.kernel_status[i] = kNotWritten;
   Errno last = Errno::kOk;
   for (uint32_t first = 0; first < count;) {
-    const auto left = engine.kernel.MovePages({engine.kernel_address + first, count - first},
-                                              {engine.kernel_target + first, count - first},
-                                              {engine.kernel_status + first, count - first});
+    // The kernel works off one target at a time, and stops where a page of it has failed.
+    uint32_t end = first + 1;
+    while (end < count && engine.kernel_target[end] == engine.kernel_target[first]) ++end;
+    const auto left = engine.kernel.MovePages({engine.kernel_address + first, end - first},
+                                              {engine.kernel_target + first, end - first},
+                                              {engine.kernel_status + first, end - first});
     if (!left.has_value()) last = left.error();
     uint32_t tried = first;
-    while (tried < count && engine.kernel_status[tried] != kNotWritten) ++tried;
-    if (tried == first) break;  // nothing was written: asking again would answer the same
-    first = tried;
+    while (tried < end && engine.kernel_status[tried] != kNotWritten) ++tried;
+    // Nothing was written: asking again would answer the same.
+    first = tried == first ? end : tried;
   }
   return last;
 }

@@ -3,19 +3,44 @@
 
 namespace drover::flow {
 
+namespace {
+
+using kernel::Errno;
+
+// UNREGISTER refuses a range as a whole when one mapping in it cannot be watched, as a file that
+// the application has put into the place of some of its pages: then each mapping by itself.
+void Unwatch(Engine& engine, Range range) {
+  if (engine.kernel.Unregister(range) == Errno::kOk) return;
+  for (uint64_t at = range.start; at < range.end();) {
+    const auto mapping = engine.kernel.NextMapping(at);
+    if (!mapping.has_value() || mapping->range.start >= range.end()) return;
+    const uint64_t start = mapping->range.start > at ? mapping->range.start : at;
+    const uint64_t end = mapping->range.end() < range.end() ? mapping->range.end() : range.end();
+    (void)engine.kernel.Unregister({start, end - start});
+    at = end;
+  }
+}
+
+}  // namespace
+
 // The order matters: first nobody waits any more, then no event names these pages any more, and
 // only then are the originals freed, so that freeing them raises no event of its own.
 void Release(Engine& engine) {
   const PhaseTimer timer(engine, Phase::kRelease);
   Batch& batch = engine.batch;
   (void)engine.kernel.Wake(batch.live);
-  (void)engine.kernel.Unregister(batch.live);
-  for (uint32_t i = 0; i < batch.followed_count; ++i)
-    (void)engine.kernel.Unregister(batch.followed[i]);
-  (void)engine.kernel.Unregister({batch.area, batch.live.length});
-  // What was read of the application's last changes must not be left in the queue.
+  Unwatch(engine, batch.live);
+  Unwatch(engine, {batch.area, batch.live.length});
   engine.lock.Lock();
-  Drain(engine);
+  // What the application has carried away by mremap is still registered, and its event may come
+  // only now: the kernel raises it after the mapping has moved. Till it is read every call of this
+  // kind says kAgain; the spare page is registered nowhere, so nothing is filled.
+  uint32_t followed = 0;
+  for (bool changing = true; changing || followed < batch.followed_count;) {
+    while (followed < batch.followed_count) Unwatch(engine, batch.followed[followed++]);
+    Drain(engine);
+    changing = engine.kernel.ZeroPage(engine.spare_page) == Errno::kAgain;
+  }
   engine.lock.Unlock();
 }
 
