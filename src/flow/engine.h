@@ -120,6 +120,8 @@ struct Engine {
   uint32_t waiter_count = 0;
   uint64_t queue_empty_ns = 0;  // when the queue of messages was last seen empty
   Waiter waiters[kWaitersMax];
+  // By generation: where each isolated page is missing in a child that is being filled; 0: nowhere.
+  uint64_t child_holes[kGenerationsMax][kBatchPagesMax];
   kernel::PageEntry entries[kBatchPagesMax];
   kernel::PageRegion regions[kBatchPagesMax];
   migrators::Folio folios[kBatchPagesMax];

@@ -37,17 +37,70 @@ bool AnswerFault(Engine& engine, const Message& message) {
   return true;
 }
 
-void FillChild(Engine& engine, int child) {
+void FillChild(Engine& engine, int child, uint32_t generation);
+
+// A child that has changed its mappings, or has forked, before its holes are filled waits until
+// that is read here. True: something was read.
+bool HearChild(Engine& engine, int child, uint32_t generation) {
+  uint64_t* const holes = engine.child_holes[generation];
+  bool heard = false;
+  for (;; heard = true) {
+    const auto read = engine.kernel.ReadChildMessage(child);
+    if (!read.has_value()) return heard;
+    const Message& message = *read;
+    const auto names = [&](uint64_t i) {
+      return holes[i] != 0 && holes[i] - message.address < message.length;
+    };
+    switch (message.kind) {
+      case Message::Kind::kRemove:
+      case Message::Kind::kUnmap:
+        for (uint64_t i = 0; i < engine.batch.page_count; ++i)
+          if (names(i)) holes[i] = 0;
+        break;
+      case Message::Kind::kRemap:
+        for (uint64_t i = 0; i < engine.batch.page_count; ++i)
+          if (names(i)) holes[i] += message.target - message.address;
+        break;
+      case Message::Kind::kFork:
+        if (generation + 1 < kGenerationsMax) {
+          for (uint64_t i = 0; i < engine.batch.page_count; ++i)
+            engine.child_holes[generation + 1][i] = holes[i];
+          FillChild(engine, message.child, generation + 1);
+        } else {
+          engine.kernel.CloseChild(message.child);
+        }
+        break;
+      case Message::Kind::kFault:
+        break;  // filling it, or the close, wakes it
+    }
+  }
+}
+
+// Fills the holes listed for this generation from the originals, and lets the child go.
+void FillChild(Engine& engine, int child, uint32_t generation) {
+  constexpr uint64_t kNapNs = 20'000;
   const Batch& batch = engine.batch;
-  for (uint64_t i = 0; RuleHolds(Rule::kFillChildren) && i < batch.page_count; ++i) {
-    if (batch.state[i] != PageState::kIsolated) continue;
-    Errno error;
-    // kAgain: the fork that made the child is still under way.
-    do error = engine.kernel.CopyPage(child, batch.address[i], batch.area + i * kPageBytes);
-    while (error == Errno::kAgain);
-    if (error == Errno::kOk) ++engine.result->children_filled;
+  uint64_t* const holes = engine.child_holes[generation];
+  for (uint64_t i = 0; i < batch.page_count; ++i) {
+    while (holes[i] != 0) {
+      const Errno error = engine.kernel.CopyPage(child, holes[i], batch.area + i * kPageBytes);
+      if (error == Errno::kOk) ++engine.result->children_filled;
+      if (error != Errno::kAgain) break;
+      if (HearChild(engine, child, generation)) continue;
+      const threads::Word nothing = 0;  // heard, but the child has not gone on yet
+      engine.threads.Wait(nothing, 0, kNapNs);
+    }
   }
   engine.kernel.CloseChild(child);  // wakes the child, so only after its last hole is filled
+}
+
+void FillFirstChild(Engine& engine, int child) {
+  const Batch& batch = engine.batch;
+  for (uint64_t i = 0; i < batch.page_count; ++i)
+    engine.child_holes[0][i] =
+        batch.state[i] == PageState::kIsolated && RuleHolds(Rule::kFillChildren) ? batch.address[i]
+                                                                                 : 0;
+  FillChild(engine, child, 0);
 }
 
 void Withdraw(Batch& batch, uint64_t i) {
@@ -113,7 +166,7 @@ void Drain(Engine& engine) {
           (void)engine.kernel.Wake({message.address, kPageBytes});  // it faults again
         break;
       case Message::Kind::kFork:
-        FillChild(engine, message.child);
+        FillFirstChild(engine, message.child);
         break;
       case Message::Kind::kRemap:
         HandleRemap(engine, message);

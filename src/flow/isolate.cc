@@ -74,11 +74,12 @@ bool AnyWanted(const Batch& batch) {
   return false;
 }
 
-// Where the area holds pages of its own, an application's mlockall has filled it.
-void EmptyArea(Engine& engine) {
-  const Batch& batch = engine.batch;
-  (void)engine.kernel.Unlock({batch.area, batch.live.length});
-  (void)engine.kernel.Advise({batch.area, batch.live.length}, Advice::kDontNeed);
+// Where the area holds pages of its own, an application's mlockall has filled it, or freeing the
+// last originals has failed. False: they are still there, and would pass for isolated pages.
+bool EmptyArea(Engine& engine) {
+  const Range area{engine.batch.area, engine.batch.live.length};
+  (void)engine.kernel.Unlock(area);
+  return engine.kernel.Advise(area, Advice::kDontNeed) == Errno::kOk;
 }
 
 // After an answer that is not full success the page table of the isolation area says what is out.
@@ -160,7 +161,10 @@ void IsolateRun(Engine& engine, uint64_t at, uint64_t end) {
 bool OpenBatch(Engine& engine) {
   const PhaseTimer timer(engine, Phase::kIsolate);
   Batch& batch = engine.batch;
-  EmptyArea(engine);
+  if (!EmptyArea(engine)) {
+    for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, Why::kUnstable);
+    return false;
+  }
   const kernel::RegisterMode mode = RuleHolds(Rule::kRegisterMissing)
                                         ? kernel::RegisterMode::kMissing
                                         : kernel::RegisterMode::kWriteProtect;
@@ -172,6 +176,8 @@ bool OpenBatch(Engine& engine) {
     const Why why = error == Errno::kBusy      ? Why::kForeignUserfault
                     : error == Errno::kInvalid ? Why::kRights
                                                : Why::kMappingChanged;
+    // Part of the range may be registered by now.
+    if (error != Errno::kBusy) Release(engine);
     for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, why);
     return false;
   }

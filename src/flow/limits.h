@@ -32,6 +32,9 @@ inline constexpr uint32_t kNodesMax = 64;
 inline constexpr uint32_t kCopyThreadsMax = 16;
 // Threads that wait on one window and are told apart in the stall figures.
 inline constexpr uint32_t kWaitersMax = 1024;
+// Children of children that may be waiting for their holes at once, one forked by the other. Each
+// is filled before its parent goes on, so more than two take a program that forks in a chain.
+inline constexpr uint32_t kGenerationsMax = 8;
 // Faults set aside because a change of mappings was under way when they were to be answered.
 inline constexpr uint32_t kPostponedFaultsMax = 64;
 // How long a batch waits for the application to leave a gated call before the job gives up.

@@ -49,6 +49,10 @@ class FailingKernel final : public Kernel {
   }
   void WaitForMessage() override { real_.WaitForMessage(); }
   void InterruptWait() override { real_.InterruptWait(); }
+  Result<Message> ReadChildMessage(int userfault) override {
+    if (Fails()) return std::unexpected(error_);
+    return real_.ReadChildMessage(userfault);
+  }
   void CloseChild(int userfault) override { real_.CloseChild(userfault); }
 
   Result<uint64_t> Scan(Range range, uint64_t required, uint64_t forbidden, uint64_t report,

@@ -48,6 +48,9 @@ class Kernel {
   virtual void WaitForMessage() = 0;
   // Makes a WaitForMessage in another thread return, now or at its next call.
   virtual void InterruptWait() = 0;
+  // The same of a child's descriptor, from a kFork message. A child that changes its mappings waits
+  // until this has been read, and its descriptor answers kAgain till then.
+  [[nodiscard]] virtual Result<Message> ReadChildMessage(int userfault) = 0;
   virtual void CloseChild(int userfault) = 0;
 
   // ---- what the page table says

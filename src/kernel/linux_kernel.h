@@ -43,6 +43,7 @@ class LinuxKernel final : public Kernel {
   Result<Message> ReadMessage() override;
   void WaitForMessage() override;
   void InterruptWait() override;
+  Result<Message> ReadChildMessage(int userfault) override;
   void CloseChild(int userfault) override;
   Result<uint64_t> Scan(Range range, uint64_t required, uint64_t forbidden, uint64_t report,
                         std::span<PageRegion> regions, uint64_t* walk_end) override;

@@ -75,9 +75,12 @@ Errno LinuxKernel::Wake(Range range) {
 }
 
 Result<Message> LinuxKernel::ReadMessage() {
+  return ReadChildMessage(descriptors_.userfault);
+}
+
+Result<Message> LinuxKernel::ReadChildMessage(int userfault) {
   uffd_msg raw;
-  const int64_t got =
-      RawSyscallRetry(__NR_read, Arg(descriptors_.userfault), AddressOf(&raw), sizeof raw);
+  const int64_t got = RawSyscallRetry(__NR_read, Arg(userfault), AddressOf(&raw), sizeof raw);
   if (got < 0) return std::unexpected(ErrnoOf(got));
   if (got != sizeof raw) return std::unexpected(Errno::kAgain);
   Message message;

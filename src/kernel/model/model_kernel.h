@@ -65,6 +65,8 @@ class ModelKernel final : public Kernel {
   Result<Message> ReadMessage() override;
   void WaitForMessage() override;
   void InterruptWait() override;
+  // The model's children do not change their mappings: always kAgain.
+  Result<Message> ReadChildMessage(int userfault) override;
   void CloseChild(int userfault) override;
   Result<uint64_t> Scan(Range range, uint64_t required, uint64_t forbidden, uint64_t report,
                         std::span<PageRegion> regions, uint64_t* walk_end) override;

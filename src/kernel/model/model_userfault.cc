@@ -143,6 +143,10 @@ void ModelKernel::InterruptWait() {
   machine_.changed.notify_all();
 }
 
+Result<Message> ModelKernel::ReadChildMessage(int) {
+  return std::unexpected(Errno::kAgain);
+}
+
 void ModelKernel::CloseChild(int userfault) {
   const std::lock_guard lock(machine_.mutex);
   for (auto& [action, child] : machine_.children)

@@ -1,0 +1,132 @@
+// Kernel call N fails, for every N: whatever the kernel refuses once, the memory is right, the
+// ledger adds up, nothing stays registered, and the job ends.
+#include <mutex>
+
+#include "flow/world.h"
+
+namespace drover::flow {
+namespace {
+
+using Manner = FailingKernel::Manner;
+
+// The errors that a call of this kind can give while its arguments are right.
+std::vector<Errno> ErrorsOf(Call call) {
+  switch (call) {
+    case Call::kRegister:
+      return {Errno::kNoMemory, Errno::kBusy, Errno::kInvalid};
+    case Call::kUnregister:
+      return {Errno::kNoMemory, Errno::kInvalid};
+    case Call::kMove:
+      return {Errno::kAgain, Errno::kBusy, Errno::kExists, Errno::kInvalid, Errno::kNoMemory};
+    case Call::kCopyPage:
+    case Call::kZeroPage:
+      return {Errno::kAgain, Errno::kNoMemory};
+    case Call::kReadMessage:
+      return {Errno::kAgain, Errno::kTooManyFiles};
+    case Call::kAdvise:
+      return {Errno::kNoMemory, Errno::kInvalid, Errno::kAgain};
+    case Call::kNextMapping:
+      return {Errno::kNoMemory, Errno::kNoProcess};
+    case Call::kRobustListOf:
+      return {Errno::kNoProcess, Errno::kPerm};
+    case Call::kReadFile:
+    case Call::kVisitDescriptors:
+      return {Errno::kNoEntry, Errno::kNoMemory};
+    default:
+      return {Errno::kNoMemory};
+  }
+}
+
+// FailingKernel does not count these.
+bool Counts(Call call) {
+  return call != Call::kWaitForMessage && call != Call::kUnmap;
+}
+
+struct Case {
+  const char* name;
+  bool to_other_node;
+  bool protect_in_window;
+};
+void PrintTo(const Case& each, std::ostream* out) {
+  *out << each.name;
+}
+
+// About 40 small pages, one huge one, a control block and a mapping for the kernel path.
+struct Scene {
+  explicit Scene(const Case& what) : to_other_node(what.to_other_node) {
+    small = world.MapFilled(40);
+    huge = world.MapFilledHuge(1);
+    World::MapOptions read_only;
+    locked = world.MapFilled(4);
+    world.app.Protect(locked, true, false, false);
+    world.model.AddThread(1, small.start + 3 * kPageBytes + 0x2e0);
+    protect = what.protect_in_window;
+  }
+  void Run() {
+    const uint64_t protects = world.model.Calls(Call::kProtect);
+    world.model.SetHook([this, protects](Call call, uint64_t nth) {
+      {  // the fault thread calls, too
+        const std::lock_guard lock(mutex);
+        if (Counts(call)) calls.push_back(call);
+      }
+      if (!protect || call != Call::kProtect || nth != protects + 1) return;
+      world.app.Protect({small.start + 8 * kPageBytes, 4 * kPageBytes}, true, false, false);
+    });
+    world.Run(to_other_node ? world.ToNode(1) : world.ToSame());
+  }
+
+  World world;
+  bool to_other_node, protect = false;
+  Range small, huge, locked;
+  std::mutex mutex;
+  std::vector<Call> calls;
+};
+
+class CallFails : public testing::TestWithParam<Case> {};
+
+INSTANTIATE_TEST_SUITE_P(Jobs, CallFails,
+                         testing::Values(Case{"same", false, false}, Case{"other", true, false},
+                                         Case{"ladder", false, true},
+                                         Case{"ladder_other", true, true}),
+                         [](const auto& each) { return std::string(each.param.name); });
+
+TEST_P(CallFails, EveryOne) {
+  Scene first(GetParam());
+  first.Run();
+  first.world.CheckAll();
+  ASSERT_GT(first.calls.size(), 20u);
+  for (uint64_t nth = 1; nth <= first.calls.size(); ++nth) {
+    const Call call = first.calls[nth - 1];
+    for (const Errno error : ErrorsOf(call)) {
+      SCOPED_TRACE("call " + std::to_string(nth) + " of kind " +
+                   std::to_string(static_cast<int>(call)) + " answers " +
+                   std::to_string(static_cast<int>(error)));
+      Scene scene(GetParam());
+      scene.world.kernel.FailCall(nth, error);
+      scene.Run();
+      scene.world.kernel.FailCall(0, Errno::kOk);
+      scene.Run();  // what could not be freed must do no harm to the next job
+      if (call == Call::kAdvise)
+        scene.world.CheckAllButAreas();
+      else
+        scene.world.CheckAll();
+    }
+  }
+}
+
+TEST_P(CallFails, EveryMoveIsCarriedOutAndDenied) {
+  Scene first(GetParam());
+  first.Run();
+  for (uint64_t nth = 1; nth <= first.calls.size(); ++nth) {
+    if (first.calls[nth - 1] != Call::kMove) continue;
+    SCOPED_TRACE("call " + std::to_string(nth));
+    Scene scene(GetParam());
+    scene.world.kernel.FailCall(nth, Errno::kExists, Manner::kDoneAndDenied);
+    scene.Run();
+    scene.world.kernel.FailCall(0, Errno::kOk);
+    scene.world.CheckAll();
+  }
+}
+
+}  // namespace
+}  // namespace drover::flow
