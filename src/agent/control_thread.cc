@@ -393,6 +393,7 @@ bool Control::TakeIdentity() {
 
 void ControlThread(void* argument) {
   Shared& shared = *static_cast<Shared*>(argument);
+  if (shared.settings.nap_ns > 0) threads::FutexWait(shared.woken, 0, shared.settings.nap_ns);
   Control control(shared);
   if (control.Open()) control.Serve();
   shared.serving.store(0, std::memory_order_release);

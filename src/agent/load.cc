@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "agent/agent.h"
+#include "flow/rules.h"
 #include "flow/text.h"
 #include "kernel/raw_syscall.h"
 #include "library/control_block_layout.h"
@@ -114,7 +115,7 @@ void ListFolders(Settings& settings) {
 }
 
 // A control thread for this process. Where none is to be had, the program simply has no agent.
-void StartAgent() {
+void StartAgent(uint64_t nap_ns) {
   if (shared_state == nullptr) {
     void* room = MapPages(RoundUp(sizeof(Shared), kPageBytes));
     if (room == nullptr) return;
@@ -132,6 +133,7 @@ void StartAgent() {
   madvise(stack, kControlStackBytes, MADV_DONTFORK);
   settings.stack = {reinterpret_cast<uint64_t>(stack), kControlStackBytes};
   ListFolders(settings);
+  settings.nap_ns = nap_ns;
   shared.serving.store(1);
   if (threads::RawThreads::StartOn(settings.stack, ControlThread, &shared, &shared.control_alive) !=
       kernel::Errno::kOk) {
@@ -143,12 +145,15 @@ void StartAgent() {
 }
 
 void WakeControl(Shared& shared) {
+  shared.woken.fetch_add(1, std::memory_order_release);
+  threads::FutexWakeAll(shared.woken);  // in its nap
   RawSyscall(__NR_tgkill, static_cast<uint64_t>(getpid()), shared.control_id.load(), kWakeSignal);
 }
 
 void InChild() {
+  constexpr uint64_t kNapNs = 30'000'000;
   gate_depth = 0;
-  StartAgent();
+  StartAgent(kNapNs);
 }
 
 // Takes the library out of LD_PRELOAD, so that programs started by this one run without an agent.
@@ -187,7 +192,7 @@ __attribute__((constructor)) void Load() {
   ResolveHooked();
   const char* children = getenv("DROVER_CHILDREN");
   if (children != nullptr && strcmp(children, "no") == 0) LeaveEnvironment();
-  StartAgent();
+  StartAgent(0);
   pthread_atfork(nullptr, nullptr, InChild);
 }
 

@@ -30,6 +30,9 @@ struct Settings {
   Range image;  // the agent's library: code, data, and the .bss behind them
   Range stack;  // of the control thread
   control::Marker* marker = nullptr;
+  // A child waits so long before it opens anything: most of them run another program at once, and
+  // would leave a socket behind.
+  uint64_t nap_ns = 0;
   uint32_t folder_count = 0;
   char folders[4][96] = {};  // where the socket may stand, best first
 };
@@ -40,6 +43,7 @@ struct Shared {
   threads::Word control_alive = 0;  // thread id of the control thread; 0: it has ended
   threads::Word control_id = 0;     // the same, never cleared
   threads::Word quit = 0;           // the agent is to end
+  threads::Word woken = 0;  // counts the times that the program has woken the control thread
   // One identity at a time, guarded by mail_lock.
   threads::Word mail_lock = 0;
   threads::Word mail_sent = 0;  // counts requests

@@ -73,9 +73,9 @@ int64_t OpenSocket(Shared& shared, int32_t pid, uint64_t nonce, char* path, uint
          ++length)
       address.path[length] = path[length] = name.c_str()[length];
     path[length] = '\0';
+    // Before the bind, so that the path never has another mode (the umask is the program's).
+    RawSyscall(__NR_fchmod, Arg(door), 0600);
     result = RawSyscall(__NR_bind, Arg(door), AddressOf(&address), 2 + length + 1);
-    // The umask may have left more; whoever gets in before this is still asked for credentials.
-    if (result == 0) RawSyscall(__NR_chmod, AddressOf(&address.path[0]), 0600);
   }
   if (result == 0) result = RawSyscall(__NR_listen, Arg(door), 8);
   if (result == 0) return door;

@@ -117,7 +117,7 @@ std::expected<flow::JobResult, Error> Perform(const control::ProcessInfo& proces
     line.Show(now.pages_done, now.pages_estimated);
   };
   flow::JobResult preset;
-  const auto marker = control::FindMarker(process);
+  const auto marker = control::FindServingMarker(process);
   if (!marker.has_value()) return std::unexpected(marker.error());
   preset.own_path_trouble = flow::Trouble::kNoAgent;
   if (marker->has_value()) {

@@ -10,7 +10,7 @@ namespace {
 int Off(int pid, bool json) {
   const auto process = control::CheckTarget(pid);
   if (!process.has_value()) return Fail(process.error());
-  const auto marker = control::FindMarker(*process);
+  const auto marker = control::FindServingMarker(*process);
   if (!marker.has_value()) return Fail(marker.error());
   if (!marker->has_value())
     return Fail({Error::Kind::kUnavailable,

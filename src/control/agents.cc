@@ -110,6 +110,18 @@ std::expected<std::optional<Marker>, Error> FindMarker(const ProcessInfo& proces
   return std::nullopt;
 }
 
+std::expected<std::optional<Marker>, Error> FindServingMarker(const ProcessInfo& process) {
+  constexpr int kLooks = 200;
+  constexpr useconds_t kNapUs = 5'000;
+  for (int look = 0;; ++look) {
+    auto marker = FindMarker(process);
+    const bool starting = marker.has_value() && marker->has_value() &&
+                          static_cast<Marker::State>((*marker)->state) == Marker::State::kStarting;
+    if (!starting || look == kLooks) return marker;
+    usleep(kNapUs);
+  }
+}
+
 std::vector<AgentInfo> ListAgents() {
   std::vector<AgentInfo> agents;
   std::error_code ignored;

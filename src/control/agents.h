@@ -31,6 +31,10 @@ std::optional<ProcessInfo> ReadProcess(int pid);
 // The agent's marker in the process; nullopt: it has none. Errors: no permission to look.
 [[nodiscard]] std::expected<std::optional<Marker>, Error> FindMarker(const ProcessInfo& process);
 
+// The same, and waits shortly while the agent is still starting.
+[[nodiscard]] std::expected<std::optional<Marker>, Error> FindServingMarker(
+    const ProcessInfo& process);
+
 // Every process that has a marker and may be looked at.
 struct AgentInfo {
   ProcessInfo process;
