@@ -25,24 +25,44 @@ Why WhyOfStatus(int32_t status, Errno call_error, Why own) {
   return own == Why::kNone || own == Why::kOwnPathRefused ? Why::kKernelRefused : own;
 }
 
+// One call for entries [first, end), which have one target. Returns the first without a status.
+uint32_t Send(Engine& engine, uint32_t first, uint32_t end, Errno* error) {
+  const uint32_t count = end - first;
+  const auto left = engine.kernel.MovePages({engine.kernel_address + first, count},
+                                            {engine.kernel_target + first, count},
+                                            {engine.kernel_status + first, count});
+  *error = left.has_value() ? Errno::kOk : left.error();
+  uint32_t tried = first;
+  while (tried < end && engine.kernel_status[tried] != kNotWritten) ++tried;
+  return tried;
+}
+
 // Sends entries [first, count); a page that fails can stop the call, so it goes on behind what was
 // tried. Returns the error of the last call.
 Errno SendAll(Engine& engine) {
   const uint32_t count = engine.kernel_count;
   for (uint32_t i = 0; i < count; ++i) engine.kernel_status[i] = kNotWritten;
   Errno last = Errno::kOk;
+  uint32_t single_steps = 0;
   for (uint32_t first = 0; first < count;) {
     // The kernel works off one target at a time, and stops where a page of it has failed.
     uint32_t end = first + 1;
     while (end < count && engine.kernel_target[end] == engine.kernel_target[first]) ++end;
-    const auto left = engine.kernel.MovePages({engine.kernel_address + first, end - first},
-                                              {engine.kernel_target + first, end - first},
-                                              {engine.kernel_status + first, end - first});
-    if (!left.has_value()) last = left.error();
-    uint32_t tried = first;
-    while (tried < end && engine.kernel_status[tried] != kNotWritten) ++tried;
-    // Nothing was written: asking again would answer the same.
-    first = tried == first ? end : tried;
+    const uint32_t tried = Send(engine, first, end, &last);
+    if (tried > first) {
+      first = tried;
+      continue;
+    }
+    // A batch with a page that fails comes back without any status: the first page by itself, then
+    // on behind it. A call that was refused as a whole would be refused again.
+    if (last != Errno::kOk || ++single_steps > kKernelSingleStepsMax) {
+      first = end;
+      continue;
+    }
+    (void)Send(engine, first, first + 1, &last);
+    if (engine.kernel_status[first] == kNotWritten)
+      engine.kernel_status[first] = -static_cast<int32_t>(Errno::kBusy);
+    ++first;
   }
   return last;
 }

@@ -41,6 +41,8 @@ inline constexpr uint32_t kPostponedFaultsMax = 64;
 inline constexpr uint64_t kGateWaitNs = 10'000'000'000;
 // Pages of one move_pages(2) call.
 inline constexpr uint32_t kKernelChunkPages = 512;
+// Pages of one chunk that are tried by themselves because their batch came back without a status.
+inline constexpr uint32_t kKernelSingleStepsMax = 64;
 // Mappings that must remain below vm.max_map_count.
 inline constexpr uint64_t kMappingsSpared = 1000;
 // Batches between two looks at that count, which costs a microsecond per mapping.
