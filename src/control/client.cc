@@ -38,9 +38,17 @@ Client::~Client() {
 }
 
 Error Client::Lost() const {
-  if (!ReadProcess(agent_.process.pid).has_value() || ReadProcess(agent_.process.pid)->state == 'Z')
-    return {Error::Kind::kTargetGone,
-            fmt::format("process {} ended in the middle", agent_.process.pid)};
+  // A process that is being killed closes its sockets a while before it is gone.
+  constexpr int kLooks = 200;
+  constexpr useconds_t kNapUs = 5'000;
+  for (int look = 0; look < kLooks; ++look) {
+    const auto process = ReadProcess(agent_.process.pid);
+    if (!process.has_value() || process->state == 'Z' || process->state == 'X' ||
+        process->start_time_ticks != agent_.process.start_time_ticks)
+      return {Error::Kind::kTargetGone,
+              fmt::format("process {} ended in the middle", agent_.process.pid)};
+    usleep(kNapUs);
+  }
   return {Error::Kind::kFailed,
           fmt::format("the agent of process {} has ended the talk (drover off, or the program has "
                       "put itself into a sandbox); try again, the kernel path needs no agent",

@@ -41,6 +41,13 @@ class Mover {
       }
     });
   }
+  // Waits until a whole pass more has moved something, then a moment that differs each time: what
+  // follows falls into the middle of the next pass.
+  void AwaitProgress(int turn) {
+    const uint64_t before = moved_;
+    for (int i = 0; i < 20'000 && moved_ == before; ++i) usleep(100);
+    usleep(static_cast<useconds_t>(turn % 20 * 100));
+  }
   // Pages moved in all; every job must have kept its ledger.
   uint64_t Stop() {
     stop_ = true;
@@ -69,7 +76,8 @@ TEST(WhileMoved, ChildrenReadEveryWord) {
   constexpr size_t kBytes = 4 << 20;
   uint64_t* words = MapWords(kBytes);
   Mover mover({words, kBytes});
-  for (int i = 0; i < 500; ++i) {
+  for (int i = 0; i < 300; ++i) {
+    mover.AwaitProgress(i);
     const int child = static_cast<int>(i % 2 == 0 ? fork() : syscall(SYS_fork));
     if (child == 0) {
       for (size_t k = 0; k < kBytes / 8; ++k)
@@ -90,7 +98,8 @@ TEST(WhileMoved, ChildrenChangeTheirMappingsAtOnce) {
   constexpr size_t kBytes = 4 << 20, kThird = kBytes / 4;
   uint64_t* words = MapWords(kBytes);
   Mover mover({words, kBytes});
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 200; ++i) {
+    mover.AwaitProgress(i);
     const int child = fork();
     if (child == 0) {
       madvise(words, kThird, MADV_DONTNEED);

@@ -19,7 +19,8 @@ INSTANTIATE_TEST_SUITE_P(PageSizesAndMigrators, TwoNodesHosted,
 
 TEST_P(TwoNodesHosted, ThereAndBackUnderReadersAndWriters) {
   const auto [huge, migrator] = GetParam();
-  live::CheckedMemory memory(8 << 20, huge);
+  // Few small pages: each costs two interrupts of the other emulated CPU, out and back.
+  live::CheckedMemory memory(huge ? 8 << 20 : 2 << 20, huge);
   const PageRange range{reinterpret_cast<uint64_t>(memory.range().start),
                         memory.range().length_bytes};
   auto engine = Engine::Open({});
