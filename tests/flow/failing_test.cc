@@ -56,7 +56,6 @@ struct Scene {
   explicit Scene(const Case& what) : to_other_node(what.to_other_node) {
     small = world.MapFilled(40);
     huge = world.MapFilledHuge(1);
-    World::MapOptions read_only;
     locked = world.MapFilled(4);
     world.app.Protect(locked, true, false, false);
     world.model.AddThread(1, small.start + 3 * kPageBytes + 0x2e0);
