@@ -9,7 +9,7 @@ namespace drover::threads {
 
 class PosixThreads final : public Threads {
  public:
-  static constexpr uint64_t kStackBytes = 256 << 10;  // sanitizers need more than the raw form
+  static constexpr uint64_t kStackBytes = 2 << 20;  // the thread sanitizer keeps much there
   static constexpr uint32_t kThreadsMax = 18;
 
   // The memory for all stacks, mapped by the caller: kThreadsMax * kStackBytes.
