@@ -64,6 +64,14 @@ void Control::OpenRights() {
   trouble_ = flow::CheckKernel(kernel_, &trouble_detail_);
   if (trouble_ != Trouble::kNone) return;
   const auto userfault = kernel::LinuxKernel::OpenUserfault();
+  if (!userfault.has_value() && !flow::RuleHolds(flow::Rule::kFullRights)) {
+    constexpr uint64_t kUserModeOnly = 1;
+    const int64_t lesser = RawSyscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK | kUserModeOnly);
+    has_userfault_ = kernel::LinuxKernel::ShakeHands(
+                         static_cast<int>(lesser),
+                         kernel::kFeaturesWanted & ~kernel::kFeatureEventFork) == Errno::kOk;
+    kernel_.descriptors().userfault = static_cast<int>(lesser);
+  }
   if (!userfault.has_value()) return;
   const Errno error = kernel::LinuxKernel::ShakeHands(*userfault, kernel::kFeaturesWanted);
   if (error == Errno::kOk) {
@@ -124,7 +132,8 @@ void Control::Serve() {
 
 bool Control::Wait() {
   pollfd wait[3] = {{door_, POLLIN, 0}, {signals_, POLLIN, 0}, {caller_, POLLIN, 0}};
-  RawSyscall(__NR_poll, AddressOf(&wait[0]), caller_ >= 0 ? 3 : 2, Arg(-1));
+  const int patience_ms = flow::RuleHolds(flow::Rule::kSleepWhileIdle) ? -1 : 50;
+  RawSyscall(__NR_poll, AddressOf(&wait[0]), caller_ >= 0 ? 3 : 2, Arg(patience_ms));
   if (wait[1].revents != 0) {
     char info[128];
     RawSyscall(__NR_read, Arg(signals_), AddressOf(&info[0]), sizeof info);
@@ -393,6 +402,11 @@ bool Control::TakeIdentity() {
 
 void ControlThread(void* argument) {
   Shared& shared = *static_cast<Shared*>(argument);
+  if (!flow::RuleHolds(flow::Rule::kBlockSignals)) {
+    const uint64_t none = 0;
+    constexpr uint64_t kSetMask = 2;
+    RawSyscall(__NR_rt_sigprocmask, kSetMask, AddressOf(&none), 0, sizeof none);
+  }
   if (shared.settings.nap_ns > 0) threads::FutexWait(shared.woken, 0, shared.settings.nap_ns);
   Control control(shared);
   if (control.Open()) control.Serve();

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "flow/rules.h"
 #include "kernel/raw_syscall.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -83,6 +84,7 @@ bool ChangesIdentity(long number) {
 // Calls after which an engine thread would have more rights than the program, or that fail in a
 // process with several threads.
 bool NeedsAgentGone(long number, long first) {
+  if (!flow::RuleHolds(flow::Rule::kEndFirst)) return false;
   constexpr long kLandlockRestrictSelf = 446;
   switch (number) {
     case SYS_unshare:

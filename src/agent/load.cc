@@ -192,6 +192,10 @@ __attribute__((constructor)) void Load() {
   ResolveHooked();
   const char* children = getenv("DROVER_CHILDREN");
   if (children != nullptr && strcmp(children, "no") == 0) LeaveEnvironment();
+  if (!flow::RuleHolds(flow::Rule::kRawThreads)) {
+    pthread_t idle;
+    pthread_create(&idle, nullptr, [](void*) -> void* { return pause(), nullptr; }, nullptr);
+  }
   StartAgent(0);
   pthread_atfork(nullptr, nullptr, InChild);
 }

@@ -1,5 +1,6 @@
 #include "flow/control_blocks.h"
 
+#include "flow/rules.h"
 #include "flow/text.h"
 
 namespace drover::flow {
@@ -50,7 +51,8 @@ kernel::Errno ControlBlocks::Find(kernel::Kernel& kernel, const ControlBlockLayo
       if (young->blocks[k].load(std::memory_order_acquire) == block)
         young->blocks[k].store(0, std::memory_order_relaxed);
   }
-  for (uint32_t k = 0; young != nullptr && k < kYoungThreadsMax; ++k)
+  for (uint32_t k = 0; young != nullptr && RuleHolds(Rule::kYoungThreads) && k < kYoungThreadsMax;
+       ++k)
     if (const uint64_t block = young->blocks[k].load(std::memory_order_acquire); block != 0)
       AddBlock(block, layout);
   Sort();

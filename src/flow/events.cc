@@ -188,7 +188,10 @@ void Drain(Engine& engine) {
 void FaultThread(void* argument) {
   Engine& engine = *static_cast<Engine*>(argument);
   while (!engine.fault_thread_stops.load(std::memory_order_acquire)) {
+    // Asleep it holds nothing that the mover needs: a handler may run, and wait in a hole.
+    engine.threads.AllowIdentitySignal(true);
     engine.kernel.WaitForMessage();
+    engine.threads.AllowIdentitySignal(false);
     engine.lock.Lock();
     Drain(engine);
     engine.lock.Unlock();

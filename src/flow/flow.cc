@@ -18,6 +18,10 @@ using kernel::Errno;
 // slots, so that an emptied page table goes too (Linux 6.14) and a huge page can come whole.
 void FreeAreas(Engine& engine, uint64_t area, uint64_t pool, uint64_t length) {
   const PhaseTimer timer(engine, Phase::kRelease);
+  if (!RuleHolds(Rule::kFreeOriginals))
+    for (uint64_t i = 0; i < length / kPageBytes; ++i)
+      if (engine.batch.state[i] == PageState::kRemapped)
+        engine.copy(area + i * kPageBytes, engine.spare_page, kPageBytes);
   (void)engine.kernel.Advise({area, length}, Advice::kDontNeed);
   (void)engine.kernel.Advise({pool, length}, Advice::kDontNeed);
 }
@@ -43,11 +47,12 @@ bool MoveBatch(Engine& engine) {
     FreeAreas(engine, area, pool, length);
     return false;
   }
+  engine.threads.AllowIdentitySignal(false);
   const bool found =
       engine.control_blocks.Find(engine.kernel, engine.layout, engine.young) == Errno::kOk;
   if (!found) engine.result->own_path_trouble = Trouble::kThreadsHidden;
   if (found && OpenBatch(engine)) {
-    engine.kernel.PinThread();
+    if (RuleHolds(Rule::kPinMover)) engine.kernel.PinThread();
     const uint64_t switches = engine.kernel.InvoluntarySwitches();
     Isolate(engine);
     Copy(engine);
@@ -58,6 +63,7 @@ bool MoveBatch(Engine& engine) {
     ++engine.result->batches;
   }
   if (RuleHolds(Rule::kGate)) engine.gate.Open();
+  engine.threads.AllowIdentitySignal(true);
   CloseTable(engine);
   FreeAreas(engine, area, pool, length);
   return found;
@@ -93,6 +99,7 @@ bool Curable(Why why) {
 // A page whose child is gone refuses until it is written; a write fault does it without a copy.
 // Only pages that are mapped once, so that nothing shared is copied.
 void MendAfterFork(Engine& engine, const Piece& piece) {
+  if (!RuleHolds(Rule::kMendAfterFork)) return;
   const uint64_t pages = piece.range.length / kPageBytes;
   if (engine.kernel.ReadEntries(piece.range.start, {engine.entries, pages}) != Errno::kOk) return;
   for (uint64_t at = 0; at < pages;) {
@@ -303,6 +310,8 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   AddOwn(engine, {*room, RoundUp(sizeof(PieceMover), kPageBytes)});
   (void)engine.kernel.Advise({*room, RoundUp(sizeof(PieceMover), kPageBytes)}, Advice::kDontFork);
   auto* mover = reinterpret_cast<PieceMover*>(*room);
+  // Making and joining threads takes a lock of libc's that a setuid holds while it waits for us.
+  engine.threads.AllowIdentitySignal(true);
   if (job.own_path) StandBack(engine);
   {
     Crew crew(engine, job);

@@ -17,9 +17,9 @@ void SortOut(Batch& batch, uint64_t i, Why why) {
 bool LookAgain(Engine& engine) {
   Batch& batch = engine.batch;
   uint64_t walk_end = 0;
-  const auto found =
-      engine.kernel.Scan(batch.live, kernel::kPagePresent, kernel::kPageFile | kernel::kPageZero,
-                         kernel::kPageHuge, engine.regions, &walk_end);
+  const uint64_t zero = RuleHolds(Rule::kNoZeroPages) ? kernel::kPageZero : 0;
+  const auto found = engine.kernel.Scan(batch.live, kernel::kPagePresent, kernel::kPageFile | zero,
+                                        kernel::kPageHuge, engine.regions, &walk_end);
   if (!found.has_value()) return false;
   uint64_t at = 0;
   for (uint64_t k = 0; k <= *found; ++k) {
@@ -140,7 +140,7 @@ void IsolateRun(Engine& engine, uint64_t at, uint64_t end) {
     while (at < run_end && batch.state[at] == PageState::kIsolated) ++at;
     if (at == run_end || at > before) continue;
     if (answer.error == Errno::kAgain) {  // something is changing: its event comes first
-      if (++batch.agains > kAgainsPerWindowMax) return;
+      if (++batch.agains > kAgainsPerWindowMax && RuleHolds(Rule::kBoundAgains)) return;
       Drain(engine);
       continue;
     }
@@ -169,9 +169,16 @@ bool OpenBatch(Engine& engine) {
                                         ? kernel::RegisterMode::kMissing
                                         : kernel::RegisterMode::kWriteProtect;
   const Range live = batch.live;
-  if (!RuleHolds(Rule::kTableFirst)) batch.live = {};  // events find no table, as if it came later
+  const uint64_t page_count = batch.page_count;
+  // Events find no table, as if it came later.
+  if (!RuleHolds(Rule::kTableFirst)) batch.live = {}, batch.page_count = 0;
   const Errno error = engine.kernel.Register(live, mode);
-  batch.live = live;
+  // For write protection only: mlockall over an empty area that waits for missing pages hangs.
+  const bool area_registered =
+      error == Errno::kOk &&
+      engine.kernel.Register({batch.area, live.length}, kernel::RegisterMode::kWriteProtect) ==
+          Errno::kOk;
+  if (!RuleHolds(Rule::kTableFirst)) batch.live = live, batch.page_count = page_count;
   if (error != Errno::kOk) {
     const Why why = error == Errno::kBusy      ? Why::kForeignUserfault
                     : error == Errno::kInvalid ? Why::kRights
@@ -181,10 +188,6 @@ bool OpenBatch(Engine& engine) {
     for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, why);
     return false;
   }
-  // For write protection only: mlockall over an empty area that waits for missing pages hangs.
-  const bool area_registered =
-      engine.kernel.Register({batch.area, batch.live.length},
-                             kernel::RegisterMode::kWriteProtect) == Errno::kOk;
   engine.lock.Lock();
   const bool ready = area_registered && LookAgain(engine) && SortWanted(engine) && AnyWanted(batch);
   for (uint64_t i = 0; !ready && i < batch.page_count; ++i) SortOut(batch, i, Why::kUnstable);

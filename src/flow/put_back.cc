@@ -81,6 +81,10 @@ void Ladder::Climb(uint64_t at, uint64_t last) {
       continue;
     }
     if (!RuleHolds(Rule::kLadder)) continue;  // asks the same for ever
+    if (!RuleHolds(Rule::kOnePlace)) {
+      batch_.state[at] = PageState::kDropped;
+      return;
+    }
     ++engine_.result->ladder_steps;
     const auto mapping = engine_.kernel.NextMapping(batch_.address[at]);
     if (mapping.has_value() && mapping->range.Contains(batch_.address[at])) {

@@ -31,13 +31,20 @@ void ThreadsMigrator::HelperBody(void* self) {
 
 void ThreadsMigrator::Help() {
   uint32_t seen = turn_.load(std::memory_order_acquire);
+  // A handler that runs here may touch a hole and wait for the remap: this helper has claimed
+  // nothing, so the batch goes on without it.
+  const auto sleep = [&] {
+    threads_.AllowIdentitySignal(true);
+    threads_.Wait(turn_, seen, 0);
+    threads_.AllowIdentitySignal(false);
+  };
   while (!stop_.load(std::memory_order_acquire)) {
     uint32_t turn;
     for (int spins = 0; (turn = turn_.load(std::memory_order_acquire)) == seen; ++spins)
       if (spins < kSpins)
         Pause();
       else
-        threads_.Wait(turn_, seen, 0);
+        sleep();
     seen = turn;
     if (stop_.load(std::memory_order_acquire)) return;
     CopyChunks(turn);

@@ -37,4 +37,11 @@ void PosixThreads::WakeAll(const Word& word) {
   FutexWakeAll(word);
 }
 
+void PosixThreads::AllowIdentitySignal(bool allow) {
+  constexpr uint64_t kBlock = 0, kUnblock = 1;
+  constexpr uint64_t kSetIdentity = uint64_t{1} << (33 - 1);  // glibc's SIGSETXID
+  kernel::RawSyscall(__NR_rt_sigprocmask, allow ? kUnblock : kBlock,
+                     kernel::AddressOf(&kSetIdentity), 0, sizeof kSetIdentity);
+}
+
 }  // namespace drover::threads

@@ -19,6 +19,7 @@ class PosixThreads final : public Threads {
   void JoinAll() override;
   void Wait(const Word& word, uint32_t expected, uint64_t timeout_ns) override;
   void WakeAll(const Word& word) override;
+  void AllowIdentitySignal(bool allow) override;
   Range Stacks() const override { return stacks_; }
 
  private:

@@ -18,6 +18,7 @@ class RawThreads final : public Threads {
   void JoinAll() override;
   void Wait(const Word& word, uint32_t expected, uint64_t timeout_ns) override;
   void WakeAll(const Word& word) override;
+  void AllowIdentitySignal(bool) override {}
   Range Stacks() const override { return stacks_; }
 
   // Starts one thread on the given stack. `alive` becomes the thread id, and 0 with a wake when

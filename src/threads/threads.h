@@ -25,6 +25,10 @@ class Threads {
   // Sleeps while `word` is `expected`, at most `timeout_ns` (0: no limit). May return early.
   virtual void Wait(const Word& word, uint32_t expected, uint64_t timeout_ns) = 0;
   virtual void WakeAll(const Word& word) = 0;
+  // Lets in, or keeps out, the signal by which libc has every thread that it knows take part in a
+  // setuid; called by an engine thread for itself. It is kept out at first, and must be in a
+  // window. Threads that libc does not know never get it.
+  virtual void AllowIdentitySignal(bool allow) = 0;
   // The stacks of the threads made here: engine memory, never moved.
   virtual Range Stacks() const = 0;
 

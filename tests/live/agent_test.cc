@@ -178,6 +178,25 @@ TEST(Agent, MakesNoCallWhileIdle) {
   EXPECT_TRUE(subject.EndsRight());
 }
 
+// One pthread, even one that has ended, makes shared_ptr and getc slower for good.
+TEST(Agent, AProgramWithoutThreadsStaysSingleThreaded) {
+  Subject subject(UnderDrover(), {"--mib", "4", "--single"});
+  ASSERT_NE(subject.pid(), 0);
+  ExpectMoved(Move(subject.pid()), 1024 * 98 / 100);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+// Signals that the program's threads have blocked stay with the program: a thread of the engine
+// that took one would run the program's handler, or end the program.
+TEST(Agent, TheEngineTakesNoSignalOfTheProgram) {
+  Subject subject(UnderDrover(), {"--mib", "4"});
+  ASSERT_NE(subject.pid(), 0);
+  ExpectMoved(Move(subject.pid()), 1024 * 98 / 100);
+  kill(subject.pid(), SIGUSR1);  // blocked in all threads of the subject
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_TRUE(subject.EndsRight());
+}
+
 TEST(Agent, TwoMovesAtOnceAreRefused) {
   Subject subject(UnderDrover(), {"--mib", "128"});
   ASSERT_NE(subject.pid(), 0);

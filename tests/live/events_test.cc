@@ -1,13 +1,16 @@
 // What a program does while its own memory is moved by the hosted engine: forks, threads, discards,
 // mappings that change. Every word is checked.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <thread>
+#include <vector>
 
 #include "drover/engine.h"
 
@@ -120,6 +123,62 @@ TEST(WhileMoved, ChildrenChangeTheirMappingsAtOnce) {
     for (size_t k = 0; k < kBytes / 8; ++k) ASSERT_EQ(words[k], k + 1);
   }
   EXPECT_GT(mover.Stop(), 0u);
+  munmap(words, kBytes);
+}
+
+// setuid waits for every thread that libc knows, the engine's, too: it gets through between
+// batches, long before the job has ended.
+TEST(WhileMoved, SetuidGetsThroughBetweenBatches) {
+  constexpr size_t kBytes = 64 << 20;
+  uint64_t* words = MapWords(kBytes);
+  auto engine = Engine::Open({});
+  ASSERT_TRUE(engine.has_value());
+  for (const char* migrator : {"serial", "threads:2"}) {
+    std::atomic<uint64_t> batches = 0;
+    std::atomic<bool> ended = false;
+    MoveRequest request;
+    request.ranges = {{words, kBytes}};
+    request.batch_bytes = kPage;
+    request.migrator = migrator;
+    request.progress = [&](const Progress&) { return ++batches, true; };
+    std::thread job([&] {
+      const auto result = (*engine)->Move(request);
+      EXPECT_TRUE(result.has_value() && result->own_path_refused.empty());
+      ended = true;
+    });
+    int calls = 0;
+    while (batches < 100) std::this_thread::yield();
+    for (; !ended && calls < 100; ++calls) ASSERT_EQ(setresuid(-1u, -1u, -1u), 0);
+    EXPECT_EQ(calls, 100) << "the job ended before the calls did";
+    (*engine)->Cancel();
+    job.join();
+  }
+  for (size_t k = 0; k < kBytes / 8; ++k) ASSERT_EQ(words[k], k + 1);
+  munmap(words, kBytes);
+}
+
+// A pipe still holds the originals (vmsplice), which nobody can see: they are freed, not reused.
+TEST(WhileMoved, OriginalsThatAPipeHoldsKeepTheirContent) {
+  constexpr size_t kBytes = 64 << 10;
+  uint64_t* words = MapWords(kBytes);
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const iovec all{words, kBytes};
+  ASSERT_EQ(vmsplice(ends[1], &all, 1, 0), static_cast<ssize_t>(kBytes));
+  auto engine = Engine::Open({});
+  ASSERT_TRUE(engine.has_value());
+  MoveRequest request;
+  request.ranges = {{words, kBytes}};
+  for (int round = 0; round < 3; ++round) {
+    const auto result = (*engine)->Move(request);
+    ASSERT_TRUE(result.has_value());
+    EXPECT_EQ(result->pages_moved, kBytes / kPage);
+  }
+  std::vector<uint64_t> read_back(kBytes / 8);
+  ASSERT_EQ(read(ends[0], read_back.data(), kBytes), static_cast<ssize_t>(kBytes));
+  for (size_t k = 0; k < kBytes / 8; ++k) ASSERT_EQ(read_back[k], k + 1);
+  close(ends[0]);
+  close(ends[1]);
   munmap(words, kBytes);
 }
 

@@ -1,15 +1,16 @@
 // A program to be moved: checked memory under threads, in the shapes that servers have.
 //
 //   drover_subject --mib 16 --report FILE [--daemon] [--close] [--user UID] [--threads N] [--idle]
-//                  [--churn]
+//                  [--churn] [--single]
 //
 // It writes "ready PID" into FILE; on SIGTERM it looks at every word once more and writes "right"
-// or "wrong N" there.
+// or "wrong N" there. With --single it has no threads, and libc must still know that.
 #include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/single_threaded.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -26,7 +27,7 @@ namespace {
 struct Options {
   size_t mib = 16;
   std::string report;
-  bool daemon = false, close = false, idle = false, churn = false;
+  bool daemon = false, close = false, idle = false, churn = false, single = false;
   long user = -1;
   uint32_t threads = 2;
 };
@@ -42,6 +43,7 @@ Options Parse(int argc, char** argv) {
     if (word == "--close") options.close = true;
     if (word == "--idle") options.idle = true;
     if (word == "--churn") options.churn = true;
+    if (word == "--single") options.idle = options.single = true;
     if (word == "--user") options.user = std::strtol(value(), nullptr, 10);
     if (word == "--threads") options.threads = static_cast<uint32_t>(std::atoi(value()));
   }
@@ -113,7 +115,9 @@ int main(int argc, char** argv) {
   sigset_t end;
   sigemptyset(&end);
   sigaddset(&end, SIGTERM);
-  sigprocmask(SIG_BLOCK, &end, nullptr);
+  sigset_t blocked = end;
+  sigaddset(&blocked, SIGUSR1);
+  sigprocmask(SIG_BLOCK, &blocked, nullptr);
   drover::live::CheckedMemory memory(options.mib << 20, false);
   if (!options.idle) memory.StartThreads(options.threads);
   std::thread churn;
@@ -125,6 +129,7 @@ int main(int argc, char** argv) {
   churning = false;
   if (churn.joinable()) churn.join();
   wrong += hung;
+  if (options.single && !__libc_single_threaded) ++wrong;
   Say(report, wrong == 0 ? "right\n" : "wrong " + std::to_string(wrong) + "\n");
   return wrong == 0 ? 0 : 1;
 }

@@ -6,6 +6,7 @@
 // pointer cannot be trapped. Every call of either may come from any thread.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <string>
 #include <vector>
@@ -34,6 +35,8 @@ class ModelKernel final : public Kernel {
   void DenyNextMove(uint64_t nth = 1, uint64_t told_bytes = 0);
   // A discard takes effect this many calls after its event was read, not at once.
   void SetDiscardDelay(uint64_t calls);
+  // Those that are under way take effect now.
+  void FinishDiscards();
   // MOVE, COPY and ZEROPAGE say kAgain this often even after the event was read: the thread that
   // raised it has to run before the kernel lets moves in again.
   void SetLingeringAgain(uint64_t calls);
@@ -87,8 +90,9 @@ class ModelKernel final : public Kernel {
   Errno VisitDescriptors(Visit visit, void* context) override;
   uint64_t InvoluntarySwitches() override { return 0; }
   uint64_t NowNs() override;
-  void PinThread() override {}
-  void UnpinThread() override {}
+  void PinThread() override { pinned_ = true; }
+  void UnpinThread() override { pinned_ = false; }
+  bool pinned() const { return pinned_; }
 
  private:
   Errno CopyToChild(int userfault, uint64_t target, uint64_t source);
@@ -96,6 +100,7 @@ class ModelKernel final : public Kernel {
 
   model::Machine machine_;
   model::Application application_;
+  std::atomic<bool> pinned_ = false;
 };
 
 }  // namespace drover::kernel

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "kernel/model/model_kernel.h"
 
@@ -155,6 +156,12 @@ void ModelKernel::DenyNextMove(uint64_t nth, uint64_t told_bytes) {
 void ModelKernel::SetDiscardDelay(uint64_t calls) {
   const std::lock_guard lock(machine_.mutex);
   machine_.discard_delay_calls = calls;
+}
+
+void ModelKernel::FinishDiscards() {
+  const std::lock_guard lock(machine_.mutex);
+  const auto due = std::exchange(machine_.discards, {});
+  for (const auto& discard : due) machine_.FinishDiscard(discard);
 }
 
 void ModelKernel::SetLingeringAgain(uint64_t calls) {

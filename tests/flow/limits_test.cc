@@ -1,0 +1,112 @@
+// The pool never hurts, and everything is bounded.
+#include "flow/world.h"
+
+namespace drover::flow {
+namespace {
+
+constexpr uint64_t kPages = 512;
+
+std::string Zones(uint64_t free_pages) {
+  std::string text;
+  for (const char* node : {"0", "1"})
+    text += std::string("Node ") + node + ", zone   Normal\n  pages free     " +
+            std::to_string(free_pages) + "\n        min      10\n        low      20\n";
+  return text;
+}
+
+// Populating beyond what is free does not fail, it kills; so the engine looks first.
+TEST_F(Flow, ThePoolGrowsOnlyWhileTwiceItsGrowthIsFree) {
+  const Range range = world_.MapFilled(kPages);
+  world_.model.SetFile("/proc/zoneinfo", Zones(20 + 2 * kPages - 1));
+  world_.Run(world_.ToSame());
+  EXPECT_EQ(world_.recorder.Count(range, Why::kNoTargetMemory), kPages);
+  world_.model.SetFile("/proc/zoneinfo", Zones(20 + 2 * kPages));
+  EXPECT_EQ(world_.Run(world_.ToSame()).pages_moved, kPages);
+}
+
+struct Group {
+  const char* cgroup;         // of the process
+  const char *usage, *limit;  // files
+  uint64_t usage_bytes = 10 << 20;
+};
+void PrintTo(const Group& group, std::ostream* out) {
+  *out << group.limit;
+}
+
+class Limit : public testing::TestWithParam<Group> {};
+INSTANTIATE_TEST_SUITE_P(
+    OfAControlGroup, Limit,
+    testing::Values(
+        Group{"0::/a/b\n", "/sys/fs/cgroup/a/b/memory.current", "/sys/fs/cgroup/a/b/memory.max"},
+        Group{"0::/a/b\n", "/sys/fs/cgroup/a/b/memory.current", "/sys/fs/cgroup/a/b/memory.high"},
+        Group{"0::/a/b\n", "/sys/fs/cgroup/a/memory.current", "/sys/fs/cgroup/a/memory.max"},
+        Group{"5:cpu:/\n4:memory:/a\n0::/\n", "/sys/fs/cgroup/memory/a/memory.usage_in_bytes",
+              "/sys/fs/cgroup/memory/a/memory.limit_in_bytes"}));
+
+TEST_P(Limit, IsKept) {
+  World world;
+  const Range range = world.MapFilled(kPages);
+  const Group& group = GetParam();
+  world.model.SetFile("/proc/self/cgroup", group.cgroup);
+  world.model.SetFile(group.usage, std::to_string(group.usage_bytes) + "\n");
+  const uint64_t needed = 2 * kPages * kPageBytes;
+  world.model.SetFile(group.limit, std::to_string(group.usage_bytes + needed - 1) + "\n");
+  world.Run(world.ToSame());
+  EXPECT_EQ(world.recorder.Count(range, Why::kNoTargetMemory), kPages);
+  world.model.SetFile(group.limit, std::to_string(group.usage_bytes + needed) + "\n");
+  EXPECT_EQ(world.Run(world.ToSame()).pages_moved, kPages);
+  world.CheckAll();
+}
+
+// The policy is a preference: on a full node the pool comes from elsewhere, and is given back.
+TEST_F(Flow, TargetPagesOnTheWrongNodeAreGivenBack) {
+  const Range range = world_.MapFilled(16);
+  const uint64_t free_pages = world_.model.FreePages(Node{1});
+  world_.model.SetFreePages(Node{1}, 0);
+  world_.Run(world_.ToNode(1));
+  EXPECT_EQ(world_.recorder.Count(range, Why::kNoTargetMemory), 16u);
+  for (uint64_t page = range.start; page < range.end(); page += kPageBytes)
+    EXPECT_EQ(world_.NodeOf(page), 0);
+  world_.model.SetFreePages(Node{1}, free_pages);
+  EXPECT_EQ(world_.Run(world_.ToNode(1)).pages_moved, 16u);
+}
+
+TEST_F(Flow, WithoutAFreeHugePageOnTheTargetTheHugePageStays) {
+  const Range slot = world_.MapFilledHuge(1);
+  world_.model.SetHugePagesLeft(false);
+  world_.Run(world_.ToSame());
+  EXPECT_EQ(world_.recorder.Count(slot, Why::kNoTargetHuge), kPagesPerHuge);
+  EXPECT_TRUE(world_.WholeHuge(slot.start));
+}
+
+TEST_F(Flow, TheEngineStopsNearTheLimitOfMappings) {
+  const Range range = world_.MapFilled(16);
+  world_.model.SetFile("/proc/sys/vm/max_map_count", "1003\n");
+  const JobResult& result = world_.Run(world_.ToSame());
+  EXPECT_EQ(result.own_path_trouble, Trouble::kMappings);
+  EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), 0u);
+  world_.model.SetFile("/proc/sys/vm/max_map_count", "65530\n");
+  EXPECT_EQ(world_.Run(world_.ToSame()).pages_moved, 16u);
+}
+
+// A change of mappings that does not come to its end: the window is given up, not held open.
+TEST_F(Flow, AWindowDoesNotWaitForEverForAChange) {
+  const Range range = world_.MapFilled(16);
+  world_.model.SetLingeringAgain(kAgainsPerWindowMax * 3);
+  world_.ExpectZeros({range.start + 15 * kPageBytes, kPageBytes});
+  const uint64_t moves = world_.model.Calls(Call::kMove);
+  const uint64_t looks = world_.model.Calls(Call::kReadEntries);
+  uint64_t moves_in_first_window = 0;
+  world_.model.SetHook([&](Call call, uint64_t nth) {
+    if (call == Call::kReadEntries && nth == looks + 1)
+      world_.app.StartDiscard({range.start + 15 * kPageBytes, kPageBytes});
+    if (call == Call::kProtect && moves_in_first_window == 0)
+      moves_in_first_window = world_.model.Calls(Call::kMove) - moves;
+  });
+  world_.Run(world_.ToSame());
+  EXPECT_GT(moves_in_first_window, 1u);
+  EXPECT_LE(moves_in_first_window, kAgainsPerWindowMax + 1);
+}
+
+}  // namespace
+}  // namespace drover::flow
