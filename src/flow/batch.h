@@ -39,6 +39,7 @@ struct Batch {
   uint32_t agains = 0;
   uint32_t followed_count = 0;
   Range followed[kFollowedRangesMax];  // registered because the application moved them
+  bool follows_more = false;           // and others, for which there was no room
   PageState state[kBatchPagesMax];
   Why why[kBatchPagesMax];
   uint64_t address[kBatchPagesMax];  // where each page belongs now; a remap changes it

@@ -103,7 +103,10 @@ std::optional<kernel::PageRegion> Collector::FindFirst() {
     uint64_t walk_end = 0;
     const auto found = engine_.kernel.Scan({stretch_.start, end - stretch_.start}, kPagePresent,
                                            forbidden(), kPageHuge, {&first, 1}, &walk_end);
-    if (!found.has_value()) return std::nullopt;  // the mapping has gone, and its pages with it
+    if (!found.has_value()) {  // a mapping that has gone is no error, only a range without pages
+      error_ = found.error();
+      return std::nullopt;
+    }
     if (*found > 0) return first;
   }
   return std::nullopt;
@@ -137,7 +140,12 @@ bool Collector::CutPiece(Piece* piece) {
   uint64_t walk_end = 0;
   const auto found = engine_.kernel.Scan(piece->range, kPagePresent, forbidden(),
                                          kPageHuge | kPageFile, engine_.regions, &walk_end);
-  const uint64_t regions = found.has_value() ? *found : 0;
+  if (!found.has_value()) {
+    error_ = found.error();
+    stretch_.length = 0;
+    return false;
+  }
+  const uint64_t regions = *found;
   if (!huge && regions > 0) {  // stop before the first whole huge page
     for (uint64_t k = 0; k < regions; ++k) {
       const auto& region = engine_.regions[k];
@@ -147,7 +155,11 @@ bool Collector::CutPiece(Piece* piece) {
       break;
     }
   }
-  FindTargets(piece, regions);
+  error_ = FindTargets(piece, regions);
+  if (error_ != Errno::kOk) {
+    stretch_.length = 0;
+    return false;
+  }
   stretch_ = {piece->range.end(), end - piece->range.end()};
   return true;
 }
@@ -177,7 +189,7 @@ int16_t Collector::TargetOf(int32_t node, int16_t of_spread) const {
   return of_spread;
 }
 
-void Collector::FindTargets(Piece* piece, uint64_t regions) {
+kernel::Errno Collector::FindTargets(Piece* piece, uint64_t regions) {
   const uint64_t pages = piece->range.length / kPageBytes;
   const uint64_t step = piece->huge ? kPagesPerHuge : 1;
   for (uint64_t i = 0; i < pages; ++i) piece->target[i] = Piece::kAbsent;
@@ -192,16 +204,16 @@ void Collector::FindTargets(Piece* piece, uint64_t regions) {
     }
   }
   const Placement& placement = engine_.job->placement;
-  if (placement.same && placement.node_count <= 1) return;
-  if (asked == 0 ||
-      engine_.kernel.QueryNodes({engine_.addresses, asked}, {engine_.nodes, asked}) != Errno::kOk)
-    for (uint64_t k = 0; k < asked; ++k) engine_.nodes[k] = -1;
+  if (asked == 0 || (placement.same && placement.node_count <= 1)) return Errno::kOk;
+  const Errno error = engine_.kernel.QueryNodes({engine_.addresses, asked}, {engine_.nodes, asked});
+  if (error != Errno::kOk) return error;
   const int16_t of_spread = NextOfSpread(asked);  // a piece stays together
   for (uint64_t k = 0; k < asked; ++k) {
     const int16_t target = TargetOf(engine_.nodes[k], of_spread);
     const uint64_t i = (engine_.addresses[k] - piece->range.start) / kPageBytes;
     for (uint64_t j = i; j < i + step; ++j) piece->target[j] = target;
   }
+  return Errno::kOk;
 }
 
 uint64_t Collector::Estimate() {

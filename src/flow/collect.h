@@ -40,7 +40,7 @@ class Collector {
   // Cuts the first piece with a present page off the stretch; false: none is left in it.
   bool CutPiece(Piece* piece);
   std::optional<kernel::PageRegion> FindFirst();
-  void FindTargets(Piece* piece, uint64_t regions);
+  [[nodiscard]] kernel::Errno FindTargets(Piece* piece, uint64_t regions);
   int16_t TargetOf(int32_t node, int16_t of_spread) const;
   int16_t NextOfSpread(uint64_t pages);
   uint64_t forbidden() const;

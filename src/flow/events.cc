@@ -146,6 +146,8 @@ void HandleRemap(Engine& engine, const Message& message) {
   // The registration went along with the mapping.
   if (batch.followed_count < kFollowedRangesMax)
     batch.followed[batch.followed_count++] = {message.target, message.length};
+  else
+    batch.follows_more = true;
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ void CloseTable(Engine& engine) {
   engine.batch.live = {};
   engine.batch.page_count = 0;
   engine.batch.followed_count = 0;
+  engine.batch.follows_more = false;
   engine.lock.Unlock();
 }
 

@@ -21,6 +21,17 @@ void Unwatch(Engine& engine, Range range) {
   }
 }
 
+// Of all mappings: which of them are registered is not known any more. A registration that is left
+// behind would let the program wait for an engine that is gone.
+void UnwatchAll(Engine& engine) {
+  for (uint64_t at = 0;;) {
+    const auto mapping = engine.kernel.NextMapping(at);
+    if (!mapping.has_value()) return;
+    (void)engine.kernel.Unregister(mapping->range);
+    at = mapping->range.end();
+  }
+}
+
 }  // namespace
 
 // The order matters: first nobody waits any more, then no event names these pages any more, and
@@ -41,6 +52,7 @@ void Release(Engine& engine) {
     Drain(engine);
     changing = engine.kernel.ZeroPage(engine.spare_page) == Errno::kAgain;
   }
+  if (batch.follows_more) UnwatchAll(engine);
   engine.lock.Unlock();
 }
 

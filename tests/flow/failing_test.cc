@@ -103,6 +103,11 @@ TEST_P(CallFails, EveryOne) {
       Scene scene(GetParam());
       scene.world.kernel.FailCall(nth, error);
       scene.Run();
+      // A walk that could not be carried on must not look like one that found nothing more.
+      const JobResult& result = scene.world.result;
+      if (result.pages_requested < first.world.result.pages_requested) {
+        EXPECT_NE(result.ended_by, Trouble::kNone);
+      }
       scene.world.kernel.FailCall(0, Errno::kOk);
       scene.Run();  // what could not be freed must do no harm to the next job
       if (call == Call::kAdvise)

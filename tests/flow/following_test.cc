@@ -44,6 +44,21 @@ TEST_F(Flow, RemapAfterTheWindowIsUnregisteredToo) {
   world_.ExpectMoved(range, target);
 }
 
+// More pieces than the engine keeps a list of: the end of the registration finds them all the same.
+TEST_F(Flow, ManyRemapsInTheWindowAreAllUnregistered) {
+  constexpr uint64_t kPages = kFollowedRangesMax + 6;
+  const Range range = world_.MapFilled(kPages);
+  uint64_t targets[kPages] = {};
+  world_.InWindow([&] {
+    for (uint64_t i = 0; i < kPages; ++i)
+      world_.app.StartRemap({range.start + i * kPageBytes, kPageBytes}, &targets[i]);
+  });
+  const JobResult& result = world_.Run(OnlyRange(world_.ToSame(), range));
+  EXPECT_EQ(result.pages_moved, kPages);
+  for (uint64_t i = 0; i < kPages; ++i)
+    world_.ExpectMoved({range.start + i * kPageBytes, kPageBytes}, targets[i]);
+}
+
 TEST_F(Flow, UnmapInTheWindowDropsThePages) {
   const Range range = world_.MapFilled(16);
   const Range gone{range.start + 4 * kPageBytes, 4 * kPageBytes};
