@@ -8,9 +8,9 @@
 //   request.target = drover::Target::ToNode(1);
 //   auto result = (*engine)->Move(request);
 //
-// Needs Linux 6.12.43 or newer (not 6.13 to 6.15) and the right to userfaultfd with kernel-mode
-// faults and fork events (root or CAP_SYS_PTRACE) for the own path; without them the kernel's
-// move_pages(2) does what it can.
+// Needs Linux 6.12.43 or newer (not 6.13 to 6.15; newer than 6.18 after a self-test) and the right
+// to userfaultfd with kernel-mode faults and fork events (root or CAP_SYS_PTRACE) for the own path;
+// without them the kernel's move_pages(2) does what it can.
 #pragma once
 
 #include <cstddef>
@@ -109,7 +109,7 @@ struct MoveResult {
 // While a Move runs, the calling program must not call mremap on the ranges, must not use
 // priority-inheritance or robust mutexes that lie in them, and must not start threads whose stacks
 // lie in them (such a thread could end while its control block is away, and its join would hang;
-// in programs under `drover run` the agent sees to both). setuid waits for the end of the job.
+// in programs under `drover run` the agent sees to both). setuid waits for the batch boundary.
 class Engine {
  public:
   struct Options {

@@ -61,7 +61,7 @@ void Control::TakeOwnDescriptors() {
 
 // Now, because a program that drops its rights keeps what is open.
 void Control::OpenRights() {
-  trouble_ = flow::CheckKernel(kernel_, &trouble_detail_);
+  trouble_ = flow::CheckKernel(kernel_, &self_test_);
   if (trouble_ != Trouble::kNone) return;
   const auto userfault = kernel::LinuxKernel::OpenUserfault();
   if (!userfault.has_value() && !flow::RuleHolds(flow::Rule::kFullRights)) {
@@ -263,7 +263,8 @@ bool Control::MakeEngine() {
                               .copy = migrators::FastestCopyFunction(),
                               .control_blocks = shared_.settings.control_blocks,
                               .young = &shared_.young,
-                              .engine_threads = 1},
+                              .engine_threads = 1,
+                              .self_test = self_test_},
                              range);
   if (engine_ == nullptr) {
     kernel_.Unmap(range);

@@ -48,6 +48,7 @@ class Control final : public flow::Observer {
   int door_ = -1, caller_ = -1, signals_ = -1, records_ = -1;
   int handshake_ = -1;  // a userfaultfd that waits for root's handshake
   int32_t caller_pid_ = 0;
+  bool self_test_ = false;
   bool has_userfault_ = false;
   flow::Trouble trouble_ = flow::Trouble::kNone;
   uint32_t trouble_detail_ = 0;

@@ -36,9 +36,9 @@ Check KernelCheck(LinuxKernel& kernel) {
   const flow::KernelVersion version = flow::ReadVersion(kernel);
   const flow::KernelRow& row = flow::RowOf(version);
   const char* trust = row.trust == flow::Trust::kTested     ? "own path, tested"
-                      : row.trust == flow::Trust::kSelfTest ? "kernel path only until tested"
+                      : row.trust == flow::Trust::kSelfTest ? "own path after a self-test"
                                                             : "kernel path only";
-  return {"kernel", row.trust == flow::Trust::kTested,
+  return {"kernel", row.trust != flow::Trust::kRefused,
           fmt::format("{}.{}.{}: {} ({})", version.major, version.minor, version.patch, trust,
                       row.origin),
           "use Linux 6.12.43 or newer of 6.12, or 6.18"};

@@ -13,6 +13,7 @@
 #include "flow/job.h"
 #include "flow/marks.h"
 #include "flow/rules.h"
+#include "flow/self_test.h"
 #include "kernel/kernel.h"
 #include "migrators/migrator.h"
 #include "threads/threads.h"
@@ -52,6 +53,7 @@ struct Parts {
   YoungThreads* young = nullptr;    // the gate's record of threads, where pthread_create passes it
   uint32_t engine_threads = 0;      // threads without a control block that are the house's own
   uint32_t visible_userfaults = 0;  // userfaultfds of the house's own in the program's table
+  bool self_test = false;           // before the first job by the own path (own_path.h)
 };
 
 // What the observer answers between two batches.
@@ -82,6 +84,7 @@ struct Engine {
         young(parts.young),
         engine_threads(parts.engine_threads),
         visible_userfaults(parts.visible_userfaults),
+        self_test_due(parts.self_test),
         lock(parts.threads) {}
 
   kernel::Kernel& kernel;
@@ -92,6 +95,8 @@ struct Engine {
   YoungThreads* young;
   uint32_t engine_threads;
   uint32_t visible_userfaults;
+  bool self_test_due;
+  SelfTestStep self_test_failed = SelfTestStep::kNone;
   MoveLock lock;
 
   // Own memory: never moved. The arena that holds this object, stacks, and what the house adds.

@@ -292,6 +292,15 @@ void MovePieces(Engine& engine, Crew& crew, PieceMover& mover) {
   }
 }
 
+// The first request on a kernel that the table does not know yet.
+void CheckItself(Engine& engine) {
+  if (engine.self_test_due) engine.self_test_failed = SelfTest(engine.kernel);
+  engine.self_test_due = false;
+  if (engine.self_test_failed == SelfTestStep::kNone) return;
+  engine.result->own_path_trouble = Trouble::kSelfTest;
+  engine.result->own_path_detail = static_cast<uint32_t>(engine.self_test_failed);
+}
+
 }  // namespace
 
 void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* result) {
@@ -313,6 +322,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   auto* mover = reinterpret_cast<PieceMover*>(*room);
   // Making and joining threads takes a lock of libc's that a setuid holds while it waits for us.
   engine.threads.AllowIdentitySignal(true);
+  if (job.own_path) CheckItself(engine);
   if (job.own_path) StandBack(engine);
   {
     Crew crew(engine, job);

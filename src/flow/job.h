@@ -91,7 +91,7 @@ enum class Trouble : uint8_t {
   kCancelled,
   kNoRights,        // no userfaultfd that handles kernel-mode faults
   kKernelVersion,   // this kernel's UFFDIO_MOVE is not to be trusted
-  kSelfTest,        // the self-test failed on this kernel
+  kSelfTest,        // the self-test failed on this kernel (`detail`: SelfTestStep)
   kSeccomp,         // a filter forbids one of the engine's calls (`detail`: its number)
   kStandsBack,      // the process uses something that the own path may break (`detail`: StandBack)
   kGateStuck,       // the application stayed in a gated call

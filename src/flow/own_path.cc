@@ -61,18 +61,10 @@ KernelVersion ReadVersion(kernel::Kernel& kernel) {
   return best;
 }
 
-Trouble CheckKernel(kernel::Kernel& kernel, uint32_t* detail) {
-  *detail = 0;
+Trouble CheckKernel(kernel::Kernel& kernel, bool* self_test) {
   const KernelRow& row = RowOf(ReadVersion(kernel));
-  switch (row.trust) {
-    case Trust::kTested:
-      return Trouble::kNone;
-    case Trust::kSelfTest:
-      return Trouble::kSelfTest;  // until there is one: no trust
-    case Trust::kRefused:
-      break;
-  }
-  return Trouble::kKernelVersion;
+  *self_test = row.trust == Trust::kSelfTest;
+  return row.trust == Trust::kRefused ? Trouble::kKernelVersion : Trouble::kNone;
 }
 
 }  // namespace drover::flow

@@ -29,8 +29,8 @@ KernelVersion ParseVersion(std::string_view release);
 // one, without the patch number, into osrelease; the larger of the two is what it is.
 KernelVersion ReadVersion(kernel::Kernel& kernel);
 
-// kNone: the own path may be taken. kKernelVersion: refused. kSelfTest: the table asks for a
-// self-test, which does not exist yet, so the own path is not taken.
-Trouble CheckKernel(kernel::Kernel& kernel, uint32_t* detail);
+// kNone: the own path may be taken, after a self-test at the first request where `*self_test` is
+// set. kKernelVersion: refused.
+Trouble CheckKernel(kernel::Kernel& kernel, bool* self_test);
 
 }  // namespace drover::flow

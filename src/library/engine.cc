@@ -38,7 +38,7 @@ class HostedEngine final : public Engine, private flow::Observer {
   std::expected<void, Error> Start(const Options& options);
   std::expected<MoveResult, Error> Move(const MoveRequest& request) override;
   void Cancel() override { cancelled_.store(true, std::memory_order_relaxed); }
-  std::string OwnPathRefused() const override { return report::WordsOf(trouble_, trouble_detail_); }
+  std::string OwnPathRefused() const override { return report::WordsOf(trouble_, 0); }
 
  private:
   std::expected<flow::Job, Error> JobOf(const MoveRequest& request) const;
@@ -54,7 +54,6 @@ class HostedEngine final : public Engine, private flow::Observer {
   flow::Gate gate_;
   flow::Engine* engine_ = nullptr;
   flow::Trouble trouble_ = flow::Trouble::kNone;
-  uint32_t trouble_detail_ = 0;
   std::atomic<bool> cancelled_ = false;
 
   // The job in hand.
@@ -98,7 +97,7 @@ std::expected<void, Error> HostedEngine::Start(const Options& options) {
     trouble_ = flow::Trouble::kNoRights;
     return {};
   }
-  trouble_ = flow::CheckKernel(kernel_, &trouble_detail_);
+  trouble_ = flow::CheckKernel(kernel_, &engine_->self_test_due);
   if (trouble_ != flow::Trouble::kNone) return {};
   const auto userfault = kernel::LinuxKernel::OpenUserfault();
   if (!userfault.has_value() ||
@@ -163,7 +162,6 @@ std::expected<MoveResult, Error> HostedEngine::Move(const MoveRequest& request) 
   job_ = *job;
   result_ = {};
   result_.own_path_trouble = trouble_;
-  result_.own_path_detail = trouble_detail_;
   request_ = &request;
   pages_done_ = 0;
   begin_ns_ = kernel_.NowNs();

@@ -136,6 +136,34 @@ std::string SystemCallName(uint32_t number) {
   return fmt::format("system call {}", number);
 }
 
+const char* WordsOf(flow::SelfTestStep step) {
+  using Step = flow::SelfTestStep;
+  switch (step) {
+    case Step::kMemory:
+      return "no memory for it";
+    case Step::kRegister:
+      return "registering";
+    case Step::kOut:
+      return "moving out";
+    case Step::kIn:
+      return "moving in";
+    case Step::kUndo:
+      return "moving back";
+    case Step::kOccupied:
+      return "an occupied target";
+    case Step::kEmpty:
+      return "an empty source";
+    case Step::kHugeWhole:
+      return "a huge page as a whole";
+    case Step::kUnregister:
+      return "ending the registration";
+    case Step::kNone:
+    case Step::kCount:
+      break;
+  }
+  return "unknown step";
+}
+
 std::string WordsOf(Trouble trouble, uint32_t detail) {
   switch (trouble) {
     case Trouble::kNone:
@@ -150,8 +178,10 @@ std::string WordsOf(Trouble trouble, uint32_t detail) {
       return "UFFDIO_MOVE of this kernel is not safe; use Linux 6.12.43 or newer (not 6.13 to "
              "6.15)";
     case Trouble::kSelfTest:
-      return "UFFDIO_MOVE was not tested on this kernel; use Linux 6.12.43 or newer of 6.12, or "
-             "6.18";
+      return fmt::format(
+          "UFFDIO_MOVE failed drover's self-test on this kernel ({}); use Linux "
+          "6.12.43 or newer of 6.12, or 6.18",
+          WordsOf(static_cast<flow::SelfTestStep>(detail)));
     case Trouble::kSeccomp:
       return fmt::format(
           "a system-call filter (seccomp) of the program forbids {}; allow it in the filter "

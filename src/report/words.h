@@ -6,6 +6,7 @@
 #include <string>
 
 #include "flow/job.h"
+#include "flow/self_test.h"
 
 namespace drover::report {
 
@@ -19,6 +20,7 @@ Words WordsOf(flow::Why why);
 // Why the own path was not taken, with the way out; empty for Trouble::kNone.
 std::string WordsOf(flow::Trouble trouble, uint32_t detail);
 const char* WordsOf(flow::StandBackFrom from);
+const char* WordsOf(flow::SelfTestStep step);
 // The name of an x86-64 system call that the engine makes, or its number.
 std::string SystemCallName(uint32_t number);
 

@@ -1,6 +1,7 @@
 // UFFDIO_MOVE and huge pages (mm/userfaultfd.c, move_splits_huge_pmd; mm/huge_memory.c,
 // move_pages_huge_pmd).
 #include "conformance/suite.h"
+#include "flow/self_test.h"
 
 namespace drover::conformance {
 namespace {
@@ -200,6 +201,12 @@ TEST_P(Conformance, AReadBringsAHugeZeroPage) {
   EXPECT_EQ(world_->ReadWord(slot), 0u);
   EXPECT_TRUE(IsZero(slot));
   EXPECT_TRUE(IsHuge(slot + 100 * kPageBytes));  // never to be handed to MOVE
+}
+
+// What the flow builds on, in one go: the test that newer kernels have to pass before the own path.
+TEST_P(Conformance, TheSelfTestPasses) {
+  EXPECT_EQ(flow::SelfTest(kernel_), flow::SelfTestStep::kNone);
+  EXPECT_FALSE(kernel_.ReadMessage().has_value()) << "it has raised an event";
 }
 
 }  // namespace drover::conformance

@@ -124,6 +124,43 @@ TEST_P(Filtered, AProgramUnderASystemCallFilterLivesAndTheMissingCallIsNamed) {
   EXPECT_TRUE(subject.EndsRight());
 }
 
+// The kernel seems to be another one to the program, in a mount namespace of its own.
+std::vector<std::string> UnderDroverOnKernel(const std::string& release) {
+  return {"unshare",
+          "-m",
+          "sh",
+          "-c",
+          "echo " + release +
+              " > /tmp/drover-osrelease.$$ && "
+              "mount --bind /tmp/drover-osrelease.$$ /proc/sys/kernel/osrelease && "
+              "rm /tmp/drover-osrelease.$$; exec \"$@\"",
+          "sh",
+          Built("drover"),
+          "run",
+          "--"};
+}
+
+TEST(Agent, OnAKernelNewerThanTheNewestTestedTheFirstMoveTestsIt) {
+  Subject subject(UnderDroverOnKernel("9.1.0"), {"--mib", "4"});
+  ASSERT_NE(subject.pid(), 0);
+  for (int round = 0; round < 2; ++round) ExpectMoved(Move(subject.pid()), 1024 * 98 / 100);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+TEST(Agent, OnAKernelWithoutTheFixesTheOwnPathIsRefused) {
+  for (const char* release : {"6.12.42", "6.14.2", "5.10.0"}) {
+    Subject subject(UnderDroverOnKernel(release), {"--mib", "4"});
+    ASSERT_NE(subject.pid(), 0);
+    const Outcome outcome = Move(subject.pid());
+    EXPECT_EQ(outcome.exit_code, 3) << outcome.err;  // no second node for the kernel path
+    EXPECT_EQ(outcome.json()["pages_moved"], 0);
+    EXPECT_NE(outcome.json()["own_path_refused"].get<std::string>().find("6.12.43 or newer"),
+              std::string::npos)
+        << outcome.out;
+    EXPECT_TRUE(subject.EndsRight());
+  }
+}
+
 TEST(Agent, ProgramsBehaveAsWithoutIt) {
   const auto run = [](std::vector<std::string> words) {
     auto all = UnderDrover();
