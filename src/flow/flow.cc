@@ -1,9 +1,11 @@
 #include "flow/flow.h"
 
-#include "flow/collect.h"
+#include <new>
+
 #include "flow/events.h"
 #include "flow/kernel_path.h"
 #include "flow/phases.h"
+#include "flow/piece.h"
 #include "flow/stand_back.h"
 #include "migrators/serial.h"
 #include "migrators/threads.h"
@@ -36,8 +38,8 @@ void CloseTable(Engine& engine) {
   engine.lock.Unlock();
 }
 
-// One batch, from the table to the release. Pages end as kRemapped, kRestored, kDropped,
-// kWithdrawn or kRefused.
+}  // namespace
+
 bool MoveBatch(Engine& engine) {
   Batch& batch = engine.batch;
   const uint64_t area = batch.area, pool = batch.pool, length = batch.live.length;
@@ -70,154 +72,7 @@ bool MoveBatch(Engine& engine) {
   return found;
 }
 
-// Fills the batch's table with the pages of `piece` that go to `target`. From now on events that
-// name its pages find them.
-void FillTable(Engine& engine, const Piece& piece, int16_t target) {
-  Batch& batch = engine.batch;
-  engine.lock.Lock();
-  batch.page_count = piece.range.length / kPageBytes;
-  for (uint64_t i = 0; i < batch.page_count; ++i) {
-    batch.state[i] = piece.target[i] == target ? PageState::kWanted : PageState::kNotWanted;
-    batch.why[i] = Why::kNone;
-    batch.address[i] = piece.range.start + i * kPageBytes;
-  }
-  batch.live = piece.range;
-  batch.huge = piece.huge;
-  batch.target = Node{target >= 0 ? target : -1};
-  // The same place within a huge page as in the live range: one page table on each side.
-  const uint64_t shift = piece.range.start % kHugeBytes;
-  batch.area = (piece.huge ? engine.area_huge : engine.area_small) + shift;
-  batch.pool = (piece.huge ? engine.pool_huge : engine.pool_small) + shift;
-  batch.refusals = batch.agains = 0;
-  engine.lock.Unlock();
-}
-
-// May another try help?
-bool Curable(Why why) {
-  return why == Why::kBusy || why == Why::kNotTried || why == Why::kUnstable;
-}
-
-// A page whose child is gone refuses until it is written; a write fault does it without a copy.
-// Only pages that are mapped once, so that nothing shared is copied.
-void MendAfterFork(Engine& engine, const Piece& piece) {
-  if (!RuleHolds(Rule::kMendAfterFork)) return;
-  const uint64_t pages = piece.range.length / kPageBytes;
-  if (engine.kernel.ReadEntries(piece.range.start, {engine.entries, pages}) != Errno::kOk) return;
-  for (uint64_t at = 0; at < pages;) {
-    uint64_t end = at;
-    while (end < pages && (piece.target[end] >= 0 || piece.target[end] == Piece::kAnywhere) &&
-           engine.entries[end].present() && engine.entries[end].exclusive())
-      ++end;
-    if (end > at)
-      (void)engine.kernel.Advise({piece.range.start + at * kPageBytes, (end - at) * kPageBytes},
-                                 Advice::kPopulateWrite);
-    at = end + 1;
-  }
-}
-
-// The own path for the pages of one piece that go to one node, with a second try for what a second
-// try may cure. False: the own path is over for this job.
-bool TryOwnPath(Engine& engine, Piece& piece, int16_t target, PageState* state, Why* why) {
-  const uint64_t pages = piece.range.length / kPageBytes;
-  Batch& batch = engine.batch;
-  bool going_on = true;
-  if (engine.mend_pieces_left > 0) {
-    --engine.mend_pieces_left;
-    MendAfterFork(engine, piece);
-  }
-  for (int attempt = 0; attempt < 2; ++attempt) {
-    FillTable(engine, piece, target);
-    for (uint64_t i = 0; attempt > 0 && i < pages; ++i)
-      if (batch.state[i] == PageState::kWanted && !Curable(why[i]))
-        batch.state[i] = PageState::kNotWanted;
-    going_on = MoveBatch(engine);
-    bool again = false, busy = false;
-    for (uint64_t i = 0; i < pages; ++i) {
-      if (batch.state[i] == PageState::kNotWanted) continue;
-      state[i] = batch.state[i] == PageState::kWanted ? PageState::kRefused : batch.state[i];
-      why[i] = batch.state[i] == PageState::kWanted ? Why::kOwnPathRefused : batch.why[i];
-      if (state[i] != PageState::kRefused) why[i] = Why::kNone;
-      again = again || Curable(why[i]);
-      busy = busy || why[i] == Why::kBusy;
-    }
-    if (busy) engine.mend_pieces_left = kPiecesMendedAfterBusy;
-    if (!again || !going_on) break;
-    if (attempt == 0) MendAfterFork(engine, piece);
-  }
-  return going_on;
-}
-
-// Books what became of each page of one target; what the own path did not move goes to the kernel
-// path, where there is one for it.
-void Settle(Engine& engine, const Piece& piece, int16_t target, const PageState* state,
-            const Why* why) {
-  const uint64_t step = piece.huge ? kPagesPerHuge : 1;
-  const bool kernel_path = engine.job->kernel_path && !engine.job->placement.same && target >= 0;
-  const uint64_t pages = piece.range.length / kPageBytes;
-  for (uint64_t i = 0; i < pages;) {
-    if (piece.target[i] != target) {
-      ++i;
-      continue;
-    }
-    uint64_t end = i + 1;  // pages of one fate are booked together
-    while (end < pages && piece.target[end] == target && state[end] == state[i] &&
-           why[end] == why[i])
-      ++end;
-    const uint64_t address = piece.range.start + i * kPageBytes, count = end - i;
-    const bool moved =
-        state[i] == PageState::kRemapped || (state[i] == PageState::kRestored && target < 0);
-    if (moved) {
-      engine.result->moved_own_path += count;
-      Book(engine, address, count, Outcome::kMoved, Why::kNone);
-    } else if (state[i] == PageState::kDropped || state[i] == PageState::kWithdrawn) {
-      Book(engine, address, count, Outcome::kGone, Why::kNone);
-    } else {
-      const Why cause = state[i] == PageState::kRestored ? Why::kMappingChanged : why[i];
-      if (!kernel_path) Book(engine, address, count, Outcome::kNotMoved, cause);
-      for (uint64_t k = 0; kernel_path && k < count; k += step)
-        KernelPathAdd(engine, address + k * kPageBytes, count - k < step ? count - k : step, target,
-                      cause);
-    }
-    i = end;
-  }
-}
-
-// Books what needs no move, and all targets' pages one after another.
-struct PieceMover {
-  Engine& engine;
-  Piece piece;
-  PageState state[kBatchPagesMax];
-  Why why[kBatchPagesMax];
-
-  void Move() {
-    const uint64_t pages = piece.range.length / kPageBytes;
-    for (uint64_t i = 0; i < pages; ++i) {
-      const uint64_t address = piece.range.start + i * kPageBytes;
-      if (piece.target[i] == Piece::kThereAlready)
-        Book(engine, address, 1, Outcome::kAlreadyThere, Why::kNone);
-      if (piece.target[i] == Piece::kCutHuge)
-        Book(engine, address, 1, Outcome::kNotMoved, Why::kPartOfHuge);
-      if (piece.target[i] != Piece::kAnywhere && piece.target[i] < 0) continue;
-      bool seen = false;  // few targets: look back
-      for (uint64_t k = 0; k < i && !seen; ++k) seen = piece.target[k] == piece.target[i];
-      if (!seen) MoveTo(piece.target[i]);
-    }
-  }
-
-  void MoveTo(int16_t target) {
-    const uint64_t pages = piece.range.length / kPageBytes;
-    const bool refused = engine.result->own_path_trouble != Trouble::kNone || !engine.job->own_path;
-    const Why cause = piece.not_own != Why::kNone ? piece.not_own : Why::kOwnPathRefused;
-    for (uint64_t i = 0; i < pages; ++i) state[i] = PageState::kRefused, why[i] = cause;
-    if (!refused && piece.not_own == Why::kNone) {
-      if (engine.marks.overflowed())
-        engine.result->own_path_trouble = Trouble::kDiscards;
-      else
-        (void)TryOwnPath(engine, piece, target, state, why);
-    }
-    Settle(engine, piece, target, state, why);
-  }
-};
+namespace {
 
 // Migrator and threads of one job.
 class Crew {
@@ -326,7 +181,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   if (job.own_path) StandBack(engine);
   {
     Crew crew(engine, job);
-    MovePieces(engine, crew, *new (mover) PieceMover{engine, {}, {}, {}});
+    MovePieces(engine, crew, *new (mover) PieceMover(engine));
   }
   engine.kernel.Unmap({*room, RoundUp(sizeof(PieceMover), kPageBytes)});
   engine.own_count = own_before;

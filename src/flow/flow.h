@@ -15,6 +15,10 @@ namespace drover::flow {
 Range ArenaOf(const Engine& engine);
 void AddOwn(Engine& engine, Range range);
 
+// One batch, whose table is filled: from prepare to release. Pages end as kRemapped, kRestored,
+// kDropped, kWithdrawn or kRefused. False: the own path is over for this job (the result says why).
+bool MoveBatch(Engine& engine);
+
 // Runs one job to its end, or to the batch boundary at which the observer stops it. Blocks the
 // calling thread, which becomes the mover. One at a time per engine.
 void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* result);

@@ -1,0 +1,139 @@
+#include "flow/piece.h"
+
+#include "flow/flow.h"
+#include "flow/kernel_path.h"
+
+namespace drover::flow {
+namespace {
+
+using kernel::Errno;
+
+// May another try help?
+bool Curable(Why why) {
+  return why == Why::kBusy || why == Why::kNotTried || why == Why::kUnstable;
+}
+
+}  // namespace
+
+void PieceMover::Move() {
+  for (uint64_t i = 0; i < pages(); ++i) {
+    const uint64_t address = piece.range.start + i * kPageBytes;
+    if (piece.target[i] == Piece::kThereAlready)
+      Book(engine_, address, 1, Outcome::kAlreadyThere, Why::kNone);
+    if (piece.target[i] == Piece::kCutHuge)
+      Book(engine_, address, 1, Outcome::kNotMoved, Why::kPartOfHuge);
+    if (piece.target[i] != Piece::kAnywhere && piece.target[i] < 0) continue;
+    bool seen = false;  // few targets: look back
+    for (uint64_t k = 0; k < i && !seen; ++k) seen = piece.target[k] == piece.target[i];
+    if (!seen) MoveTo(piece.target[i]);
+  }
+}
+
+void PieceMover::MoveTo(int16_t target) {
+  JobResult& result = *engine_.result;
+  const Why cause = piece.not_own != Why::kNone ? piece.not_own : Why::kOwnPathRefused;
+  for (uint64_t i = 0; i < pages(); ++i) state_[i] = PageState::kRefused, why_[i] = cause;
+  if (engine_.marks.overflowed() && result.own_path_trouble == Trouble::kNone)
+    result.own_path_trouble = Trouble::kDiscards;
+  if (engine_.job->own_path && result.own_path_trouble == Trouble::kNone &&
+      piece.not_own == Why::kNone)
+    TryOwnPath(target);
+  Settle(target);
+}
+
+void PieceMover::FillTable(int16_t target) {
+  Batch& batch = engine_.batch;
+  engine_.lock.Lock();
+  batch.page_count = pages();
+  for (uint64_t i = 0; i < batch.page_count; ++i) {
+    batch.state[i] = piece.target[i] == target ? PageState::kWanted : PageState::kNotWanted;
+    batch.why[i] = Why::kNone;
+    batch.address[i] = piece.range.start + i * kPageBytes;
+  }
+  batch.live = piece.range;
+  batch.huge = piece.huge;
+  batch.target = Node{target >= 0 ? target : -1};
+  // The same place within a huge page as in the live range: one page table on each side.
+  const uint64_t shift = piece.range.start % kHugeBytes;
+  batch.area = (piece.huge ? engine_.area_huge : engine_.area_small) + shift;
+  batch.pool = (piece.huge ? engine_.pool_huge : engine_.pool_small) + shift;
+  batch.refusals = batch.agains = 0;
+  engine_.lock.Unlock();
+}
+
+// A page whose child is gone refuses until it is written; a write fault does it without a copy.
+// Only pages that are mapped once, so that nothing shared is copied.
+void PieceMover::MendAfterFork() {
+  if (!RuleHolds(Rule::kMendAfterFork)) return;
+  kernel::Kernel& kernel = engine_.kernel;
+  if (kernel.ReadEntries(piece.range.start, {engine_.entries, pages()}) != Errno::kOk) return;
+  for (uint64_t at = 0; at < pages();) {
+    uint64_t end = at;
+    while (end < pages() && (piece.target[end] >= 0 || piece.target[end] == Piece::kAnywhere) &&
+           engine_.entries[end].present() && engine_.entries[end].exclusive())
+      ++end;
+    if (end > at)
+      (void)kernel.Advise({piece.range.start + at * kPageBytes, (end - at) * kPageBytes},
+                          kernel::Advice::kPopulateWrite);
+    at = end + 1;
+  }
+}
+
+void PieceMover::TryOwnPath(int16_t target) {
+  constexpr int kAttempts = 2;
+  Batch& batch = engine_.batch;
+  if (engine_.mend_pieces_left > 0) {
+    --engine_.mend_pieces_left;
+    MendAfterFork();
+  }
+  for (int attempt = 1; attempt <= kAttempts; ++attempt) {
+    FillTable(target);
+    for (uint64_t i = 0; attempt > 1 && i < pages(); ++i)
+      if (batch.state[i] == PageState::kWanted && !Curable(why_[i]))
+        batch.state[i] = PageState::kNotWanted;
+    const bool going_on = MoveBatch(engine_);
+    bool again = false, busy = false;
+    for (uint64_t i = 0; i < pages(); ++i) {
+      if (batch.state[i] == PageState::kNotWanted) continue;
+      state_[i] = batch.state[i] == PageState::kWanted ? PageState::kRefused : batch.state[i];
+      why_[i] = batch.state[i] == PageState::kWanted ? Why::kOwnPathRefused : batch.why[i];
+      if (state_[i] != PageState::kRefused) why_[i] = Why::kNone;
+      again = again || Curable(why_[i]);
+      busy = busy || why_[i] == Why::kBusy;
+    }
+    if (busy) engine_.mend_pieces_left = kPiecesMendedAfterBusy;
+    if (!again || !going_on) break;
+    if (attempt < kAttempts) MendAfterFork();
+  }
+}
+
+void PieceMover::Settle(int16_t target) {
+  const uint64_t step = piece.huge ? kPagesPerHuge : 1;
+  const bool kernel_path = engine_.job->kernel_path && !engine_.job->placement.same && target >= 0;
+  for (uint64_t i = 0; i < pages();) {
+    if (piece.target[i] != target) {
+      ++i;
+      continue;
+    }
+    uint64_t end = i + 1;  // pages of one fate are booked together
+    while (end < pages() && piece.target[end] == target && state_[end] == state_[i] &&
+           why_[end] == why_[i])
+      ++end;
+    const uint64_t address = piece.range.start + i * kPageBytes, count = end - i;
+    if (state_[i] == PageState::kRemapped) {
+      engine_.result->moved_own_path += count;
+      Book(engine_, address, count, Outcome::kMoved, Why::kNone);
+    } else if (state_[i] == PageState::kDropped || state_[i] == PageState::kWithdrawn) {
+      Book(engine_, address, count, Outcome::kGone, Why::kNone);
+    } else {
+      const Why cause = state_[i] == PageState::kRestored ? Why::kMappingChanged : why_[i];
+      if (!kernel_path) Book(engine_, address, count, Outcome::kNotMoved, cause);
+      for (uint64_t k = 0; kernel_path && k < count; k += step)
+        KernelPathAdd(engine_, address + k * kPageBytes, count - k < step ? count - k : step,
+                      target, cause);
+    }
+    i = end;
+  }
+}
+
+}  // namespace drover::flow

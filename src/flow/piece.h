@@ -1,0 +1,36 @@
+// What becomes of one piece: for each of its target nodes a batch, with a second try for what a
+// second try may cure; then each page is booked once.
+#pragma once
+
+#include "flow/collect.h"
+
+namespace drover::flow {
+
+// Large, so it stands in the engine's memory, not on a stack.
+class PieceMover {
+ public:
+  explicit PieceMover(Engine& engine) : engine_(engine) {}
+
+  // The collector fills it.
+  Piece piece;
+  // Books what needs no move, and moves to all targets, one after another.
+  void Move();
+
+ private:
+  void MoveTo(int16_t target);
+  // The batch's table with the pages that go to `target`. From now on events find them.
+  void FillTable(int16_t target);
+  void MendAfterFork();
+  void TryOwnPath(int16_t target);
+  // Books the pages of one target; what the own path did not move goes to the kernel path, where
+  // there is one for it.
+  void Settle(int16_t target);
+  uint64_t pages() const { return piece.range.length / kPageBytes; }
+
+  Engine& engine_;
+  // What became of each page of the target in hand.
+  PageState state_[kBatchPagesMax];
+  Why why_[kBatchPagesMax];
+};
+
+}  // namespace drover::flow
