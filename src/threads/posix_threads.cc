@@ -3,6 +3,16 @@
 #include "threads/futex.h"
 
 namespace drover::threads {
+namespace {
+
+void AllowIdentity(bool allow) {
+  constexpr uint64_t kBlock = 0, kUnblock = 1;
+  constexpr uint64_t kSetIdentity = uint64_t{1} << (33 - 1);  // glibc's SIGSETXID
+  kernel::RawSyscall(__NR_rt_sigprocmask, allow ? kUnblock : kBlock,
+                     kernel::AddressOf(&kSetIdentity), 0, sizeof kSetIdentity);
+}
+
+}  // namespace
 
 kernel::Errno PosixThreads::Start(Body body, void* argument) {
   if (started_ == kThreadsMax) return kernel::Errno::kAgain;
@@ -16,6 +26,8 @@ kernel::Errno PosixThreads::Start(Body body, void* argument) {
     const uint64_t all = ~uint64_t{0};
     kernel::RawSyscall(__NR_rt_sigprocmask, 2, kernel::AddressOf(&all), 0, sizeof all);
     static_cast<Task*>(task)->body(static_cast<Task*>(task)->argument);
+    // A setuid that has asked this thread waits for its answer, also when it is ending.
+    AllowIdentity(true);
     return nullptr;
   };
   const int error = pthread_create(&threads_[started_], &how, run, &tasks_[started_]);
@@ -38,10 +50,7 @@ void PosixThreads::WakeAll(const Word& word) {
 }
 
 void PosixThreads::AllowIdentitySignal(bool allow) {
-  constexpr uint64_t kBlock = 0, kUnblock = 1;
-  constexpr uint64_t kSetIdentity = uint64_t{1} << (33 - 1);  // glibc's SIGSETXID
-  kernel::RawSyscall(__NR_rt_sigprocmask, allow ? kUnblock : kBlock,
-                     kernel::AddressOf(&kSetIdentity), 0, sizeof kSetIdentity);
+  AllowIdentity(allow);
 }
 
 }  // namespace drover::threads

@@ -148,7 +148,7 @@ TEST(Agent, OnAKernelNewerThanTheNewestTestedTheFirstMoveTestsIt) {
 }
 
 TEST(Agent, OnAKernelWithoutTheFixesTheOwnPathIsRefused) {
-  for (const char* release : {"6.12.42", "6.14.2", "5.10.0"}) {
+  for (const char* release : {"6.11.9", "6.14.2", "5.10.0"}) {
     Subject subject(UnderDroverOnKernel(release), {"--mib", "4"});
     ASSERT_NE(subject.pid(), 0);
     const Outcome outcome = Move(subject.pid());
