@@ -20,6 +20,30 @@ void ShareIdentity();
 
 // Resolves the functions that the hooks stand before. Called by the constructor.
 void ResolveHooked();
+void ResolveIdentity();
+void ResolveStandBack();
+void ResolveFork();
+
+// Remembers that the program starts to use what the own path stands back from (a StandBackSet).
+// Called inside the gate, or of what is not to be found by a later look; children remember it, too.
+void NoteCall(uint32_t set);
+
+// Must a fork wait for the batch boundary, because the engine hears of none?
+bool ForkIsGated();
+// In a child that was made inside the gate.
+void ForgetGate();
+
+// ---- of a system call, by its number and arguments
+bool ChangesIdentity(long number);
+// An engine thread would have more rights than the program afterwards, or the call fails in a
+// process with several threads.
+bool NeedsAgentGone(long number, long first);
+uint32_t StandBackOfCall(long number, const uint64_t* arguments);  // 0: nothing
+bool CopiesMemory(long number, const uint64_t* arguments);
+
+// The gate, where a Passage does not fit.
+void EnterGate();
+void LeaveGate();
 
 // A passage through the gate, for the length of a call.
 class Passage {

@@ -264,7 +264,8 @@ bool Control::MakeEngine() {
                               .control_blocks = shared_.settings.control_blocks,
                               .young = &shared_.young,
                               .engine_threads = 1,
-                              .self_test = self_test_},
+                              .self_test = self_test_,
+                              .seen_calls = shared_.settings.seen_calls},
                              range);
   if (engine_ == nullptr) {
     kernel_.Unmap(range);

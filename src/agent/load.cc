@@ -32,6 +32,8 @@ using kernel::RawSyscall;
 
 // One for the process; a child gets its own contents (zeros) at the same address.
 Shared* shared_state = nullptr;
+// What NoteCall was told. In the library's own memory, which a child inherits and no job moves.
+threads::Word seen_calls = 0;
 __thread uint32_t gate_depth __attribute__((tls_model("initial-exec"))) = 0;
 
 void* MapPages(size_t bytes) {
@@ -132,6 +134,8 @@ void StartAgent(uint64_t nap_ns) {
   if (stack == nullptr) return;
   madvise(stack, kControlStackBytes, MADV_DONTFORK);
   settings.stack = {reinterpret_cast<uint64_t>(stack), kControlStackBytes};
+  settings.seen_calls = &seen_calls;
+  settings.marker->seen_calls = seen_calls.load();
   ListFolders(settings);
   settings.nap_ns = nap_ns;
   shared.serving.store(1);
@@ -227,6 +231,30 @@ Passage::Passage() : shared_(Serving()) {
 
 Passage::~Passage() {
   if (shared_ != nullptr) shared_->gate.Leave(&gate_depth);
+}
+
+void EnterGate() {
+  if (Shared* shared = Serving(); shared != nullptr) shared->gate.Enter(&gate_depth);
+}
+
+void LeaveGate() {
+  if (Shared* shared = Serving(); shared != nullptr) shared->gate.Leave(&gate_depth);
+}
+
+void ForgetGate() {
+  gate_depth = 0;
+}
+
+void NoteCall(uint32_t set) {
+  seen_calls.fetch_or(set, std::memory_order_release);
+  Shared* shared = Serving();
+  if (shared != nullptr)
+    __atomic_fetch_or(&shared->settings.marker->seen_calls, set, __ATOMIC_RELAXED);
+}
+
+bool ForkIsGated() {
+  const Shared* shared = Serving();
+  return shared != nullptr && shared->fork_gated.load(std::memory_order_acquire) != 0;
 }
 
 void EndAgent() {

@@ -27,8 +27,9 @@ enum class PathState : uint32_t { kNone, kBinding, kBound, kExiting };
 // Chosen by the constructor, read by the control thread.
 struct Settings {
   flow::ControlBlockLayout control_blocks;
-  Range image;  // the agent's library: code, data, and the .bss behind them
-  Range stack;  // of the control thread
+  Range image;                          // the agent's library: code, data, and the .bss behind them
+  Range stack;                          // of the control thread
+  threads::Word* seen_calls = nullptr;  // flow::StandBackSet, by the hooks
   control::Marker* marker = nullptr;
   // A child waits so long before it opens anything: most of them run another program at once, and
   // would leave a socket behind.
@@ -50,6 +51,7 @@ struct Shared {
   threads::Word mail_done = 0;  // follows
   Identity identity = {};
   threads::Word path_state = 0;  // PathState
+  threads::Word fork_gated = 0;  // the engine has no fork events
   flow::YoungThreads young;
   Settings settings;
 };

@@ -131,6 +131,7 @@ struct Marker {
   uint32_t trouble_detail = 0;
   char build[32] = {};
   char socket_path[108] = {};  // in the process's own mount namespace
+  uint32_t seen_calls = 0;     // flow::StandBackSet of what the program was seen to call for
 };
 
 }  // namespace drover::control

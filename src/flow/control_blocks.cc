@@ -59,11 +59,16 @@ kernel::Errno ControlBlocks::Find(kernel::Kernel& kernel, const ControlBlockLayo
   return kernel::Errno::kOk;
 }
 
-bool ControlBlocks::IsStranger(kernel::Kernel& kernel, int32_t thread) {
+bool ControlBlocks::IsStranger(kernel::Kernel& kernel, int32_t pid, int32_t thread) {
   const auto head = kernel.RobustListOf(thread);
   if (!head.has_value() || *head != 0) return false;
   Path path;
-  path.Add("/proc/self/task/").AddNumber(static_cast<uint64_t>(thread), 10).Add("/comm");
+  path.Add("/proc/");
+  if (pid == 0)
+    path.Add("self");
+  else
+    path.AddNumber(static_cast<uint64_t>(pid), 10);
+  path.Add("/task/").AddNumber(static_cast<uint64_t>(thread), 10).Add("/comm");
   char name[32];
   const auto got = kernel.ReadFile(path.c_str(), name);
   return got.has_value() && !std::string_view(name, *got).starts_with("iou-");

@@ -43,7 +43,8 @@ class ControlBlocks {
   bool Holds(uint64_t page) const;
   // Is this a thread without a robust list, and no kernel worker of io_uring? Also true of a thread
   // that was made a moment ago.
-  [[nodiscard]] static bool IsStranger(kernel::Kernel& kernel, int32_t thread);
+  // `pid` 0: of the calling process.
+  [[nodiscard]] static bool IsStranger(kernel::Kernel& kernel, int32_t pid, int32_t thread);
 
  private:
   void Add(uint64_t start, uint64_t length);

@@ -54,6 +54,8 @@ struct Parts {
   uint32_t engine_threads = 0;      // threads without a control block that are the house's own
   uint32_t visible_userfaults = 0;  // userfaultfds of the house's own in the program's table
   bool self_test = false;           // before the first job by the own path (own_path.h)
+  // StandBackSet of what the program was seen to call for, by the house's hooks; may be nullptr.
+  threads::Word* seen_calls = nullptr;
 };
 
 // What the observer answers between two batches.
@@ -85,6 +87,7 @@ struct Engine {
         engine_threads(parts.engine_threads),
         visible_userfaults(parts.visible_userfaults),
         self_test_due(parts.self_test),
+        seen_calls(parts.seen_calls),
         lock(parts.threads) {}
 
   kernel::Kernel& kernel;
@@ -96,6 +99,7 @@ struct Engine {
   uint32_t engine_threads;
   uint32_t visible_userfaults;
   bool self_test_due;
+  threads::Word* seen_calls;
   SelfTestStep self_test_failed = SelfTestStep::kNone;
   MoveLock lock;
 

@@ -54,7 +54,8 @@ bool MoveBatch(Engine& engine) {
   const bool found =
       engine.control_blocks.Find(engine.kernel, engine.layout, engine.young) == Errno::kOk;
   if (!found) engine.result->own_path_trouble = Trouble::kThreadsHidden;
-  if (found && OpenBatch(engine)) {
+  const bool going_on = found && !HasSeenReason(engine);
+  if (going_on && OpenBatch(engine)) {
     if (RuleHolds(Rule::kPinMover)) engine.kernel.PinThread();
     const uint64_t switches = engine.kernel.InvoluntarySwitches();
     Isolate(engine);
@@ -69,7 +70,7 @@ bool MoveBatch(Engine& engine) {
   engine.threads.AllowIdentitySignal(true);
   CloseTable(engine);
   FreeAreas(engine, area, pool, length);
-  return found;
+  return going_on;
 }
 
 namespace {

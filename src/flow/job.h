@@ -93,7 +93,8 @@ enum class Trouble : uint8_t {
   kKernelVersion,   // this kernel's UFFDIO_MOVE is not to be trusted
   kSelfTest,        // the self-test failed on this kernel (`detail`: SelfTestStep)
   kSeccomp,         // a filter forbids one of the engine's calls (`detail`: its number)
-  kStandsBack,      // the process uses something that the own path may break (`detail`: StandBack)
+  kStandsBack,      // the process uses something that the own path may break (`detail`:
+                    // StandBackSet)
   kGateStuck,       // the application stayed in a gated call
   kMappings,        // too few mappings are left below vm.max_map_count
   kDiscards,        // too many discarded pages are outstanding
@@ -107,17 +108,26 @@ enum class Trouble : uint8_t {
   kAgentEnded,      // the agent was taken out of work, or ended because the program needs it gone
 };
 
-// What the own path stands back from (`detail` of Trouble::kStandsBack).
+// What the own path stands back from.
 enum class StandBackFrom : uint8_t {
-  kNothing,
   kTracer,        // a debugger reads and writes through references that are not seen
   kFuse,          // /dev/fuse: replies are written through plain references
+  kKernelTls,     // received data is decrypted through plain references
+  kDirectIo,      // O_DIRECT on NFS, Ceph or 9p: the same
   kKvm,           // guests follow page tables by their own ways
   kDevices,       // VFIO, iommufd, KFD, nvidia-uvm, InfiniBand, DSA, vhost
   kOwnUserfault,  // one registration per range
+  kXdp,           // AF_XDP: its calls fail in a hole
+  kPiFutex,       // priority-inheritance futexes: the same, and libc then ends the program
+  kRobustMutex,   // the kernel writes to it at thread exit and gives up in a hole
   kRawThreads,    // threads by raw clone: what the kernel writes for them is unknown
   kCount
 };
+// Bit n stands for StandBackFrom n.
+using StandBackSet = uint32_t;
+constexpr StandBackSet SetOf(StandBackFrom from) {
+  return StandBackSet{1} << static_cast<uint32_t>(from);
+}
 
 struct JobResult {
   uint64_t pages_estimated = 0;  // found by a quick walk before the first batch

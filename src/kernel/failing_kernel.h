@@ -108,6 +108,10 @@ class FailingKernel final : public Kernel {
   Errno VisitDescriptors(Visit visit, void* context) override {
     return Fails() ? error_ : real_.VisitDescriptors(visit, context);
   }
+  Result<SocketKind> LookAtSocket(int descriptor) override {
+    if (Fails()) return std::unexpected(error_);
+    return real_.LookAtSocket(descriptor);
+  }
   uint64_t InvoluntarySwitches() override { return real_.InvoluntarySwitches(); }
   uint64_t NowNs() override { return real_.NowNs(); }
   void PinThread() override { real_.PinThread(); }

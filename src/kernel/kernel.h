@@ -101,10 +101,12 @@ class Kernel {
   [[nodiscard]] virtual Result<uint64_t> RobustListOf(int32_t thread) = 0;
   // Reads a whole small file; returns the bytes read (at most buffer.size()).
   [[nodiscard]] virtual Result<uint64_t> ReadFile(const char* path, std::span<char> buffer) = 0;
-  // Calls `visit` with what each open descriptor of the process stands for (the target of its link
-  // in /proc/PID/fd, such as "/dev/fuse" or "anon_inode:[userfaultfd]").
-  using Visit = void (*)(void* context, std::string_view target);
+  // Calls `visit` with each open descriptor of the process and what it stands for (the target of
+  // its link in /proc/PID/fd, such as "/dev/fuse" or "anon_inode:[userfaultfd]").
+  using Visit = void (*)(void* context, int descriptor, std::string_view target);
   [[nodiscard]] virtual Errno VisitDescriptors(Visit visit, void* context) = 0;
+  // What kind of socket a descriptor of the process is. kPerm: it may not be looked at.
+  [[nodiscard]] virtual Result<SocketKind> LookAtSocket(int descriptor) = 0;
   // How often the calling thread has lost its CPU against its will (getrusage).
   virtual uint64_t InvoluntarySwitches() = 0;
   // CLOCK_MONOTONIC.

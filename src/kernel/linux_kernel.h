@@ -62,6 +62,7 @@ class LinuxKernel final : public Kernel {
   Result<uint64_t> RobustListOf(int32_t thread) override;
   Result<uint64_t> ReadFile(const char* path, std::span<char> buffer) override;
   Errno VisitDescriptors(Visit visit, void* context) override;
+  Result<SocketKind> LookAtSocket(int descriptor) override;
   uint64_t InvoluntarySwitches() override;
   uint64_t NowNs() override;
   void PinThread() override;

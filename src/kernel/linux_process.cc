@@ -159,8 +159,38 @@ Errno LinuxKernel::VisitDescriptors(Visit visit, void* context) {
     char target[256];
     const int64_t length =
         RawSyscall(__NR_readlink, AddressOf(&path.text[0]), AddressOf(&target[0]), sizeof target);
-    if (length > 0) visit(context, {target, static_cast<size_t>(length)});
+    int32_t number = 0;
+    for (const char* c = name; *c >= '0' && *c <= '9'; ++c) number = number * 10 + (*c - '0');
+    if (length > 0) visit(context, number, {target, static_cast<size_t>(length)});
   });
+}
+
+// Through a copy of the descriptor (pidfd_getfd, Linux 5.6): the engine's table is another one.
+Result<SocketKind> LinuxKernel::LookAtSocket(int descriptor) {
+  constexpr uint64_t kSolSocket = 1, kDomain = 39, kSolTcp = 6, kUpperLayerProtocol = 31;
+  constexpr int kInet = 2, kInet6 = 10, kXdpFamily = 44;
+  const int64_t self = pid_ != 0 ? pid_ : RawSyscall(__NR_getpid);
+  const int64_t process = RawSyscall(__NR_pidfd_open, Arg(self), 0);
+  if (process < 0) return std::unexpected(ErrnoOf(process));
+  const int64_t copy = RawSyscall(__NR_pidfd_getfd, Arg(process), Arg(descriptor), 0);
+  RawSyscall(__NR_close, Arg(process));
+  if (copy < 0) return std::unexpected(ErrnoOf(copy));
+  int domain = 0;
+  uint32_t domain_bytes = sizeof domain;
+  RawSyscall(__NR_getsockopt, Arg(copy), kSolSocket, kDomain, AddressOf(&domain),
+             AddressOf(&domain_bytes));
+  SocketKind kind = SocketKind::kOrdinary;
+  if (domain == kXdpFamily) kind = SocketKind::kXdp;
+  if (domain == kInet || domain == kInet6) {
+    char name[16] = {};
+    uint32_t name_bytes = sizeof name;
+    const int64_t got = RawSyscall(__NR_getsockopt, Arg(copy), kSolTcp, kUpperLayerProtocol,
+                                   AddressOf(&name[0]), AddressOf(&name_bytes));
+    if (got == 0 && name[0] == 't' && name[1] == 'l' && name[2] == 's' && name[3] == '\0')
+      kind = SocketKind::kKernelTls;
+  }
+  RawSyscall(__NR_close, Arg(copy));
+  return kind;
 }
 
 uint64_t LinuxKernel::InvoluntarySwitches() {

@@ -123,6 +123,13 @@ inline constexpr uint64_t kFeaturesWanted = kFeatureEventFork | kFeatureEventRem
                                             kFeatureEventRemove | kFeatureEventUnmap |
                                             kFeatureThreadId | kFeatureMove;
 
+// Sockets by which the kernel reaches user pages in ways of their own.
+enum class SocketKind : uint8_t {
+  kOrdinary,
+  kKernelTls,  // TCP with the upper-layer protocol "tls"
+  kXdp,        // AF_XDP
+};
+
 enum class RegisterMode : uint64_t { kMissing = 1, kWriteProtect = 2 };
 
 // The answer of UFFDIO_MOVE. It is a claim, not a proof: from Linux 6.18 on the call sometimes

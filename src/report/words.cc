@@ -67,25 +67,40 @@ Words WordsOf(Why why) {
   return {"unknown", false, "none"};
 }
 
-const char* WordsOf(StandBackFrom from) {
+StandBackWords WordsOf(StandBackFrom from) {
   switch (from) {
     case StandBackFrom::kTracer:
-      return "a debugger or tracer is attached; detach it";
+      return {"a debugger or tracer is attached", "detach it"};
     case StandBackFrom::kFuse:
-      return "the process serves a FUSE file system (/dev/fuse is open)";
+      return {"it serves a FUSE file system (/dev/fuse is open)", "unmount the file system"};
+    case StandBackFrom::kKernelTls:
+      return {"it has a socket with kernel TLS", "turn kernel TLS off in its configuration"};
+    case StandBackFrom::kDirectIo:
+      return {"a file on NFS, Ceph or 9p is open with O_DIRECT",
+              "turn direct I/O off in its configuration, or use a local file system"};
     case StandBackFrom::kKvm:
-      return "the process runs virtual machines (/dev/kvm is open)";
+      return {"it runs virtual machines (/dev/kvm is open)", "end them"};
     case StandBackFrom::kDevices:
-      return "a device that writes to user memory by its own ways is open";
+      return {
+          "a device is open that reaches user memory by ways of its own (VFIO, iommufd, KFD, "
+          "nvidia-uvm, InfiniBand, DSA or vhost)",
+          "close the device"};
     case StandBackFrom::kOwnUserfault:
-      return "the process has a userfaultfd of its own";
+      return {"it has a userfaultfd of its own", "close it"};
+    case StandBackFrom::kXdp:
+      return {"it has an AF_XDP socket", "close it"};
+    case StandBackFrom::kPiFutex:
+      return {"it uses priority-inheritance mutexes",
+              "none while it runs: such a mutex may lie anywhere in its memory"};
+    case StandBackFrom::kRobustMutex:
+      return {"it uses robust mutexes",
+              "none while it runs: such a mutex may lie anywhere in its memory"};
     case StandBackFrom::kRawThreads:
-      return "the process has threads that libc did not make";
-    case StandBackFrom::kNothing:
+      return {"it has threads that libc did not make", "none while they run"};
     case StandBackFrom::kCount:
       break;
   }
-  return "unknown";
+  return {"unknown", "none"};
 }
 
 std::string SystemCallName(uint32_t number) {
@@ -187,9 +202,15 @@ std::string WordsOf(Trouble trouble, uint32_t detail) {
           "a system-call filter (seccomp) of the program forbids {}; allow it in the filter "
           "(systemd: SystemCallFilter={})",
           SystemCallName(detail), SystemCallName(detail));
-    case Trouble::kStandsBack:
-      return fmt::format("the own path stands back: {}",
-                         WordsOf(static_cast<StandBackFrom>(detail)));
+    case Trouble::kStandsBack: {
+      std::string seen;
+      for (uint32_t i = 0; i < static_cast<uint32_t>(StandBackFrom::kCount); ++i) {
+        const auto from = static_cast<StandBackFrom>(i);
+        if ((detail & flow::SetOf(from)) == 0) continue;
+        seen += fmt::format("{}{}", seen.empty() ? "" : "; ", WordsOf(from).seen);
+      }
+      return fmt::format("the own path stands back: {}", seen);
+    }
     case Trouble::kGateStuck:
       return "a thread of the program stayed in mremap, pthread_create or setuid for 10 s; try "
              "again";

@@ -19,7 +19,11 @@ struct Words {
 Words WordsOf(flow::Why why);
 // Why the own path was not taken, with the way out; empty for Trouble::kNone.
 std::string WordsOf(flow::Trouble trouble, uint32_t detail);
-const char* WordsOf(flow::StandBackFrom from);
+struct StandBackWords {
+  const char* seen;
+  const char* lift;  // what would lift it
+};
+StandBackWords WordsOf(flow::StandBackFrom from);
 const char* WordsOf(flow::SelfTestStep step);
 // The name of an x86-64 system call that the engine makes, or its number.
 std::string SystemCallName(uint32_t number);

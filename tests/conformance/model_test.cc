@@ -252,7 +252,7 @@ TEST_F(Model, ThreadsFilesAndDescriptorsAreWhatTheTestSays) {
   EXPECT_EQ(std::string_view(text, 3), "0::");
   kernel_.AddDescriptor("/dev/fuse");
   std::string seen;
-  const auto visit = [](void* context, std::string_view target) {
+  const auto visit = [](void* context, int, std::string_view target) {
     *static_cast<std::string*>(context) += target;
   };
   EXPECT_EQ(kernel_.VisitDescriptors(visit, &seen), Errno::kOk);

@@ -1,10 +1,12 @@
 // A program to be moved: checked memory under threads, in the shapes that servers have.
 //
 //   drover_subject --mib 16 --report FILE [--daemon] [--close] [--user UID] [--threads N] [--idle]
-//                  [--churn] [--single]
+//                  [--churn] [--single] [--uses WHAT] [--uses-later WHAT]
+//                  [--uses-for-a-moment WHAT]
 //
 // It writes "ready PID" into FILE; on SIGTERM it looks at every word once more and writes "right"
 // or "wrong N" there. With --single it has no threads, and libc must still know that.
+// What it uses (uses.h) it uses before it is ready, or later, on SIGUSR2.
 #include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
@@ -21,12 +23,13 @@
 #include <thread>
 
 #include "live/checked_memory.h"
+#include "live/uses.h"
 
 namespace {
 
 struct Options {
   size_t mib = 16;
-  std::string report;
+  std::string report, uses, uses_later, uses_for_a_moment;
   bool daemon = false, close = false, idle = false, churn = false, single = false;
   long user = -1;
   uint32_t threads = 2;
@@ -43,6 +46,9 @@ Options Parse(int argc, char** argv) {
     if (word == "--close") options.close = true;
     if (word == "--idle") options.idle = true;
     if (word == "--churn") options.churn = true;
+    if (word == "--uses") options.uses = value();
+    if (word == "--uses-later") options.uses_later = value();
+    if (word == "--uses-for-a-moment") options.uses_for_a_moment = value();
     if (word == "--single") options.idle = options.single = true;
     if (word == "--user") options.user = std::strtol(value(), nullptr, 10);
     if (word == "--threads") options.threads = static_cast<uint32_t>(std::atoi(value()));
@@ -117,14 +123,22 @@ int main(int argc, char** argv) {
   sigaddset(&end, SIGTERM);
   sigset_t blocked = end;
   sigaddset(&blocked, SIGUSR1);
+  sigaddset(&end, SIGUSR2);
+  sigaddset(&blocked, SIGUSR2);
   sigprocmask(SIG_BLOCK, &blocked, nullptr);
   drover::live::CheckedMemory memory(options.mib << 20, false);
   if (!options.idle) memory.StartThreads(options.threads);
   std::thread churn;
   if (options.churn) churn = std::thread(Churn);
+  if (!options.uses.empty() && !drover::live::StartUsing(options.uses)) return 7;
+  if (!options.uses_for_a_moment.empty()) {
+    if (!drover::live::StartUsing(options.uses_for_a_moment)) return 7;
+    close_range(3, static_cast<unsigned>(report) - 1, 0);
+  }
   Say(report, "ready " + std::to_string(getpid()) + "\n");
   int signal = 0;
-  sigwait(&end, &signal);
+  while (sigwait(&end, &signal) == 0 && signal == SIGUSR2)
+    if (!drover::live::StartUsing(options.uses_later)) Say(report, "wrong: no such thing\n");
   uint64_t wrong = memory.StopThreadsAndCountWrongWords();
   churning = false;
   if (churn.joinable()) churn.join();

@@ -42,8 +42,9 @@ enum class Call {
   kRobustListOf,
   kReadFile,
   kVisitDescriptors,
+  kLookAtSocket,
 };
-inline constexpr int kCallKinds = static_cast<int>(Call::kVisitDescriptors) + 1;
+inline constexpr int kCallKinds = static_cast<int>(Call::kLookAtSocket) + 1;
 
 // Something that an application's thread does and may have to wait for.
 enum class ActionState { kWaiting, kDone, kKilled };  // kKilled: SIGSEGV
@@ -137,7 +138,7 @@ struct Machine {
 
   std::map<int32_t, uint64_t> threads;  // id to robust list head
   std::map<std::string, std::string> files;
-  std::vector<std::string> descriptors;
+  std::vector<std::pair<std::string, SocketKind>> descriptors;
   int32_t local_node = 0;
   bool huge_pages_left = true;
 

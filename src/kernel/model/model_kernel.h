@@ -51,7 +51,8 @@ class ModelKernel final : public Kernel {
   void EndThread(int32_t id);
   void SetFile(const std::string& path, const std::string& text);
 
-  void AddDescriptor(const std::string& target);
+  // They are numbered from 0 on.
+  void AddDescriptor(const std::string& target, SocketKind kind = SocketKind::kOrdinary);
 
   uint64_t Calls(Call call);
   uint64_t UnreadMessages();
@@ -88,6 +89,7 @@ class ModelKernel final : public Kernel {
   Result<uint64_t> RobustListOf(int32_t thread) override;
   Result<uint64_t> ReadFile(const char* path, std::span<char> buffer) override;
   Errno VisitDescriptors(Visit visit, void* context) override;
+  Result<SocketKind> LookAtSocket(int descriptor) override;
   uint64_t InvoluntarySwitches() override { return 0; }
   uint64_t NowNs() override;
   void PinThread() override { pinned_ = true; }

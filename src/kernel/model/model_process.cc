@@ -134,9 +134,17 @@ Result<uint64_t> ModelKernel::ReadFile(const char* path, std::span<char> buffer)
 }
 
 Errno ModelKernel::VisitDescriptors(Visit visit, void* context) {
-  const auto lock = machine_.Enter(Call::kVisitDescriptors);
-  for (const std::string& target : machine_.descriptors) visit(context, target);
+  auto lock = machine_.Enter(Call::kVisitDescriptors);
+  const auto descriptors = machine_.descriptors;
+  lock.unlock();  // the visitor asks more
+  int number = 0;
+  for (const auto& [target, kind] : descriptors) visit(context, number++, target);
   return Errno::kOk;
+}
+
+Result<SocketKind> ModelKernel::LookAtSocket(int descriptor) {
+  const auto lock = machine_.Enter(Call::kLookAtSocket);
+  return machine_.descriptors.at(static_cast<size_t>(descriptor)).second;
 }
 
 uint64_t ModelKernel::NowNs() {
@@ -209,9 +217,9 @@ void ModelKernel::SetFile(const std::string& path, const std::string& text) {
   machine_.files[path] = text;
 }
 
-void ModelKernel::AddDescriptor(const std::string& target) {
+void ModelKernel::AddDescriptor(const std::string& target, SocketKind kind) {
   const std::lock_guard lock(machine_.mutex);
-  machine_.descriptors.push_back(target);
+  machine_.descriptors.emplace_back(target, kind);
 }
 
 uint64_t ModelKernel::Calls(Call call) {

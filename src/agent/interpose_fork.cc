@@ -1,0 +1,96 @@
+// Making processes and threads. A child would read zeros where pages are away. With fork events the
+// engine fills its holes; without the right to them a fork waits for the batch boundary. (A child
+// that shares its parent's memory, as of vfork and posix_spawn, waits in holes like a thread.)
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/hooked.h"
+#include "flow/job.h"
+
+namespace drover::agent {
+namespace {
+
+using flow::SetOf;
+using flow::StandBackFrom;
+
+Hooked<int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)> real_pthread_create{
+    "pthread_create"};
+Hooked<pid_t()> real_fork{"fork"}, real_Fork{"_Fork"};
+Hooked<int(int (*)(void*), void*, int, void*, ...)> real_clone{"clone"};
+
+pid_t ForkAtTheBoundary(Hooked<pid_t()>& real) {
+  if (!ForkIsGated()) return real.get()();
+  const Passage passage;
+  const pid_t child = real.get()();
+  if (child == 0) ForgetGate();
+  return child;
+}
+
+}  // namespace
+
+void ResolveFork() {
+  real_pthread_create.get();
+  real_fork.get();
+  real_Fork.get();
+  real_clone.get();
+}
+
+bool CopiesMemory(long number, const uint64_t* a) {
+  switch (number) {
+    case SYS_fork:
+      return true;
+    case SYS_clone:
+      return (a[0] & CLONE_VM) == 0;
+    case SYS_clone3:
+      return a[0] != 0 && (*reinterpret_cast<const uint64_t*>(a[0]) & CLONE_VM) == 0;
+    default:
+      return false;
+  }
+}
+
+}  // namespace drover::agent
+
+using namespace drover::agent;
+using drover::flow::SetOf;
+using drover::flow::StandBackFrom;
+
+// A thread that is made between the look for control blocks and the end of the window would be
+// missed, and its join might hang.
+DROVER_EXPORT int pthread_create(pthread_t* thread, const pthread_attr_t* how, void* (*run)(void*),
+                                 void* with) noexcept {
+  const Passage passage;
+  const int result = real_pthread_create.get()(thread, how, run, with);
+  // A pthread_t is the address of the control block.
+  if (result == 0 && passage.shared() != nullptr)
+    passage.shared()->young.Add(static_cast<uint64_t>(*thread));
+  return result;
+}
+
+DROVER_EXPORT pid_t fork() noexcept {
+  return ForkAtTheBoundary(real_fork);
+}
+DROVER_EXPORT pid_t _Fork() noexcept {
+  return ForkAtTheBoundary(real_Fork);
+}
+
+DROVER_EXPORT int clone(int (*run)(void*), void* stack, int flags, void* with, ...) noexcept {
+  va_list rest;
+  va_start(rest, with);
+  void* parent_id = va_arg(rest, void*);
+  void* storage = va_arg(rest, void*);
+  void* child_id = va_arg(rest, void*);
+  va_end(rest);
+  const auto call = [&] {
+    return real_clone.get()(run, stack, flags, with, parent_id, storage, child_id);
+  };
+  const bool thread = (flags & CLONE_THREAD) != 0;
+  const bool copies = (flags & CLONE_VM) == 0 && ForkIsGated();
+  if (!thread && !copies) return call();
+  const Passage passage;
+  if (thread) NoteCall(SetOf(StandBackFrom::kRawThreads));
+  return call();
+}

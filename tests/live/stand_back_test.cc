@@ -1,0 +1,93 @@
+// Where the own path stands back: the real thing of each line, used before a move and in the middle
+// of one. The program is unharmed, and told apart in words. (Kernel TLS and O_DIRECT on NFS, Ceph
+// and 9p need what no kernel at hand has; those lines are tested on the model, tests/flow.)
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <thread>
+
+#include "live/command.h"
+
+namespace drover::live {
+namespace {
+
+struct Use {
+  const char* what;
+  const char* words;
+};
+void PrintTo(const Use& use, std::ostream* out) {
+  *out << use.what;
+}
+
+constexpr Use kUses[] = {
+    {"pi", "priority-inheritance mutexes"},
+    {"pi_futex", "priority-inheritance mutexes"},
+    {"robust", "robust mutexes"},
+    {"fuse", "/dev/fuse is open"},
+    {"kvm", "/dev/kvm is open"},
+    {"xdp", "AF_XDP socket"},
+    {"userfaultfd", "a userfaultfd of its own"},
+    {"raw_thread", "threads that libc did not make"},
+    {"seccomp", "taken out of work"},
+};
+
+Outcome Move(int pid, const char* batch) {
+  return RunCommand(
+      {Built("drover"), "move", std::to_string(pid), "--to", "same", "--batch", batch, "--json"});
+}
+
+std::string Refusal(const Outcome& outcome) {
+  const auto json = outcome.json();
+  return json.is_discarded() ? "" : json["own_path_refused"].get<std::string>();
+}
+
+class StandsBack : public testing::TestWithParam<Use> {
+ protected:
+  std::vector<std::string> UnderDrover() { return {Built("drover"), "run", "--"}; }
+};
+INSTANTIATE_TEST_SUITE_P(From, StandsBack, testing::ValuesIn(kUses),
+                         [](const auto& each) { return std::string(each.param.what); });
+
+TEST_P(StandsBack, FromWhatIsUsedBeforeTheMove) {
+  Subject subject(UnderDrover(), {"--mib", "4", "--uses", GetParam().what});
+  ASSERT_NE(subject.pid(), 0) << "this machine should have it";
+  const Outcome outcome = Move(subject.pid(), "2m");
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.err;  // no second node for the kernel path
+  EXPECT_NE(Refusal(outcome).find(GetParam().words), std::string::npos) << outcome.out;
+  EXPECT_EQ(outcome.json()["pages_moved"], 0);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+TEST_P(StandsBack, FromWhatIsUsedInTheMiddleOfAMove) {
+  constexpr int kMib = 256;
+  Subject subject(UnderDrover(), {"--mib", std::to_string(kMib), "--uses-later", GetParam().what});
+  ASSERT_NE(subject.pid(), 0);
+  Outcome outcome;
+  std::thread mover([&] { outcome = Move(subject.pid(), "1"); });  // page by page takes seconds
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  kill(subject.pid(), SIGUSR2);
+  mover.join();
+  EXPECT_NE(outcome.exit_code, 0) << outcome.err;
+  if (std::string(GetParam().what) !=
+      "seccomp") {  // then the agent's last words are not waited for
+    EXPECT_NE(Refusal(outcome).find(GetParam().words), std::string::npos) << outcome.out;
+    EXPECT_GT(outcome.json()["pages_moved"].get<uint64_t>(), 0u);
+    EXPECT_LT(outcome.json()["pages_moved"].get<uint64_t>(), kMib * 256u);
+  }
+  EXPECT_NE(Refusal(Move(subject.pid(), "2m")).find(GetParam().words), std::string::npos);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+// What is closed again is forgotten.
+TEST(StandBack, EndsWithItsReason) {
+  Subject subject({Built("drover"), "run", "--"}, {"--mib", "4", "--uses-for-a-moment", "fuse"});
+  ASSERT_NE(subject.pid(), 0);
+  const Outcome outcome = Move(subject.pid(), "2m");
+  EXPECT_EQ(Refusal(outcome), "") << outcome.out;
+  EXPECT_GT(outcome.json()["pages_moved"].get<uint64_t>(), 0u);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+}  // namespace
+}  // namespace drover::live
