@@ -93,6 +93,9 @@ struct MoveResult {
   Percentiles stall;               // waits of application threads on pages that were absent
   Percentiles window;              // how long batches were absent
   uint64_t windows_preempted = 0;  // windows in which the engine lost its CPU
+  // Without the right to fork events: windows in which a child made by an inline system call would
+  // have had no mapping (SIGSEGV at its first touch). fork() itself waits for the batch boundary.
+  uint64_t windows_guarded = 0;
   std::vector<NotMoved> not_moved;
   std::string own_path_refused;  // why the own path was not taken; empty: it was
   bool cancelled = false;

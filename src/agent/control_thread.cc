@@ -81,6 +81,22 @@ void Control::OpenRights() {
   }
   RawSyscall(__NR_close, Arg(*userfault));
   if (error == Errno::kInvalid) trouble_ = Trouble::kKernelVersion;
+  if (error == Errno::kPerm) OpenWithoutForkEvents();
+}
+
+// Fork events take CAP_SYS_PTRACE; a fork then waits for the batch boundary instead.
+void Control::OpenWithoutForkEvents() {
+  const auto userfault = kernel::LinuxKernel::OpenUserfault();
+  if (!userfault.has_value()) return;
+  constexpr uint64_t kFeatures = kernel::kFeaturesWanted & ~kernel::kFeatureEventFork;
+  if (kernel::LinuxKernel::ShakeHands(*userfault, kFeatures) != Errno::kOk) {
+    RawSyscall(__NR_close, Arg(*userfault));
+    return;
+  }
+  kernel_.descriptors().userfault = *userfault;
+  has_userfault_ = true;
+  fork_events_ = false;
+  shared_.fork_gated.store(flow::RuleHolds(flow::Rule::kGateFork) ? 1 : 0);
 }
 
 void Control::Retire(Marker::State state, Trouble trouble, uint32_t detail) {
@@ -163,6 +179,7 @@ void Control::SayHello() {
   auto hello = Make<control::Hello>(Type::kHello);
   for (uint32_t i = 0; i < sizeof hello.build; ++i) hello.build[i] = control::kBuild[i];
   hello.pid = static_cast<int32_t>(RawSyscall(__NR_getpid));
+  hello.fork_events = fork_events_;
   hello.has_userfault = has_userfault_ && kernel_.descriptors().pagemap >= 0;
   hello.trouble = static_cast<uint32_t>(trouble_);
   hello.trouble_detail = trouble_detail_;
@@ -265,6 +282,8 @@ bool Control::MakeEngine() {
                               .young = &shared_.young,
                               .engine_threads = 1,
                               .self_test = self_test_,
+                              .fork_events = fork_events_,
+                              .dont_fork_changed = &shared_.dont_fork_changed,
                               .seen_calls = shared_.settings.seen_calls},
                              range);
   if (engine_ == nullptr) {

@@ -21,6 +21,7 @@ class Control final : public flow::Observer {
  private:
   void TakeOwnDescriptors();
   void OpenRights();
+  void OpenWithoutForkEvents();
   void Retire(control::Marker::State state, flow::Trouble trouble, uint32_t detail);
   bool Wait();  // false: the agent is to end
   void HearCaller();
@@ -49,6 +50,7 @@ class Control final : public flow::Observer {
   int handshake_ = -1;  // a userfaultfd that waits for root's handshake
   int32_t caller_pid_ = 0;
   bool self_test_ = false;
+  bool fork_events_ = true;
   bool has_userfault_ = false;
   flow::Trouble trouble_ = flow::Trouble::kNone;
   uint32_t trouble_detail_ = 0;

@@ -8,6 +8,13 @@
 #include "kernel/raw_syscall.h"
 
 namespace drover::agent {
+namespace {
+
+bool IsForkAdvice(long number, uint64_t advice) {
+  return number == SYS_madvise && (advice == MADV_DONTFORK || advice == MADV_DOFORK);
+}
+
+}  // namespace
 
 void ResolveHooked() {
   ResolveIdentity();
@@ -33,6 +40,18 @@ DROVER_EXPORT void* mremap(void* old, size_t length, size_t wanted, int flags, .
                          static_cast<uint64_t>(flags), reinterpret_cast<uint64_t>(target))));
 }
 
+// What a child inherits: the engine sets and takes back the same for its batch.
+DROVER_EXPORT int madvise(void* start, size_t length, int advice) noexcept {
+  const auto call = [&] {
+    return static_cast<int>(InErrno(RawSyscall(__NR_madvise, reinterpret_cast<uint64_t>(start),
+                                               length, static_cast<uint64_t>(advice))));
+  };
+  if (!IsForkAdvice(SYS_madvise, static_cast<uint64_t>(advice))) return call();
+  const Passage passage;
+  if (passage.shared() != nullptr) passage.shared()->dont_fork_changed.store(1);
+  return call();
+}
+
 // ---- syscall(). In assembly, because after some calls (clone with a stack of its own) the child
 // returns from it on another stack, as it does from libc's.
 
@@ -51,8 +70,8 @@ extern "C" __attribute__((visibility("hidden"))) uint32_t drover_before_syscall(
     EnterGate();
     return kLeaveAfter;
   }
-  const bool hooked = number == SYS_mremap || ChangesIdentity(number) ||
-                      NeedsAgentGone(number, static_cast<long>(a[0]));
+  const bool hooked = number == SYS_mremap || IsForkAdvice(number, a[2]) ||
+                      ChangesIdentity(number) || NeedsAgentGone(number, static_cast<long>(a[0]));
   if (hooked) return kInC;
   if (const uint32_t set = StandBackOfCall(number, a); set != 0) {
     // No passage: a futex call may wait for long, and a new thread's child returns elsewhere. A
@@ -74,6 +93,11 @@ extern "C" __attribute__((visibility("hidden"))) long drover_syscall(long number
   const auto call = [&] { return InErrno(RawSyscall(number, a[0], a[1], a[2], a[3], a[4], a[5])); };
   if (number == SYS_mremap) {
     const Passage passage;
+    return call();
+  }
+  if (IsForkAdvice(number, a[2])) {
+    const Passage passage;
+    if (passage.shared() != nullptr) passage.shared()->dont_fork_changed.store(1);
     return call();
   }
   const long result = call();

@@ -50,8 +50,9 @@ struct Shared {
   threads::Word mail_sent = 0;  // counts requests
   threads::Word mail_done = 0;  // follows
   Identity identity = {};
-  threads::Word path_state = 0;  // PathState
-  threads::Word fork_gated = 0;  // the engine has no fork events
+  threads::Word path_state = 0;         // PathState
+  threads::Word fork_gated = 0;         // the engine has no fork events
+  threads::Word dont_fork_changed = 0;  // the program has changed what its children inherit
   flow::YoungThreads young;
   Settings settings;
 };

@@ -55,9 +55,10 @@ struct Hello {
   Header header;
   char build[32] = {};
   int32_t pid = 0;             // as the process itself sees it
-  uint32_t has_userfault = 0;  // with kernel-mode faults and fork events
+  uint32_t has_userfault = 0;  // with kernel-mode faults
   uint32_t trouble = 0;        // flow::Trouble: why the own path is not to be had, rights aside
   uint32_t trouble_detail = 0;
+  uint32_t fork_events = 0;  // else forks wait for the batch boundary
 };
 
 // Descriptors: /dev/userfaultfd, /proc/PID/pagemap.

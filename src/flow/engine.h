@@ -54,6 +54,9 @@ struct Parts {
   uint32_t engine_threads = 0;      // threads without a control block that are the house's own
   uint32_t visible_userfaults = 0;  // userfaultfds of the house's own in the program's table
   bool self_test = false;           // before the first job by the own path (own_path.h)
+  bool fork_events = true;          // does the userfaultfd tell of forks
+  // Not 0: the application has changed what is inherited; may be nullptr.
+  threads::Word* dont_fork_changed = nullptr;
   // StandBackSet of what the program was seen to call for, by the house's hooks; may be nullptr.
   threads::Word* seen_calls = nullptr;
 };
@@ -87,6 +90,8 @@ struct Engine {
         engine_threads(parts.engine_threads),
         visible_userfaults(parts.visible_userfaults),
         self_test_due(parts.self_test),
+        fork_events(parts.fork_events),
+        dont_fork_changed(parts.dont_fork_changed),
         seen_calls(parts.seen_calls),
         lock(parts.threads) {}
 
@@ -99,6 +104,10 @@ struct Engine {
   uint32_t engine_threads;
   uint32_t visible_userfaults;
   bool self_test_due;
+  bool fork_events;
+  threads::Word* dont_fork_changed;
+  uint32_t dont_fork_count = 0;
+  Range dont_fork[kDontForkRangesMax];
   threads::Word* seen_calls;
   SelfTestStep self_test_failed = SelfTestStep::kNone;
   MoveLock lock;

@@ -3,6 +3,7 @@
 #include <new>
 
 #include "flow/events.h"
+#include "flow/fork_guard.h"
 #include "flow/kernel_path.h"
 #include "flow/phases.h"
 #include "flow/piece.h"
@@ -54,7 +55,9 @@ bool MoveBatch(Engine& engine) {
   const bool found =
       engine.control_blocks.Find(engine.kernel, engine.layout, engine.young) == Errno::kOk;
   if (!found) engine.result->own_path_trouble = Trouble::kThreadsHidden;
-  const bool going_on = found && !HasSeenReason(engine);
+  bool going_on = found && !HasSeenReason(engine);
+  if (going_on && engine.dont_fork_changed != nullptr && engine.dont_fork_changed->load() != 0)
+    going_on = FindDontFork(engine);
   if (going_on && OpenBatch(engine)) {
     if (RuleHolds(Rule::kPinMover)) engine.kernel.PinThread();
     const uint64_t switches = engine.kernel.InvoluntarySwitches();
@@ -180,6 +183,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   engine.threads.AllowIdentitySignal(true);
   if (job.own_path) CheckItself(engine);
   if (job.own_path) StandBack(engine);
+  if (job.own_path && result->own_path_trouble == Trouble::kNone) (void)FindDontFork(engine);
   {
     Crew crew(engine, job);
     MovePieces(engine, crew, *new (mover) PieceMover(engine));

@@ -1,4 +1,5 @@
 #include "flow/events.h"
+#include "flow/fork_guard.h"
 #include "flow/phases.h"
 
 namespace drover::flow {
@@ -172,7 +173,8 @@ bool OpenBatch(Engine& engine) {
   const uint64_t page_count = batch.page_count;
   // Events find no table, as if it came later.
   if (!RuleHolds(Rule::kTableFirst)) batch.live = {}, batch.page_count = 0;
-  const Errno error = engine.kernel.Register(live, mode);
+  Errno error = GuardFromForks(engine);
+  if (error == Errno::kOk) error = engine.kernel.Register(live, mode);
   // For write protection only: mlockall over an empty area that waits for missing pages hangs.
   const bool area_registered =
       error == Errno::kOk &&
@@ -183,8 +185,12 @@ bool OpenBatch(Engine& engine) {
     const Why why = error == Errno::kBusy      ? Why::kForeignUserfault
                     : error == Errno::kInvalid ? Why::kRights
                                                : Why::kMappingChanged;
-    // Part of the range may be registered by now.
-    if (error != Errno::kBusy) Release(engine);
+    // Part of the range may be registered by now. But what another userfaultfd has must be left
+    // alone: before Linux 6.17 UNREGISTER would end its registration.
+    if (error == Errno::kBusy)
+      UnguardFromForks(engine);
+    else
+      Release(engine);
     for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, why);
     return false;
   }

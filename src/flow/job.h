@@ -105,6 +105,7 @@ enum class Trouble : uint8_t {
   kTargetVanished,  // the process ended
   kNoAgent,         // the process was not started by `drover run`
   kNoSocket,        // the agent found no folder for its socket
+  kDontForkRanges,  // no fork events, and what is inherited could not be looked up
   kAgentEnded,      // the agent was taken out of work, or ended because the program needs it gone
 };
 
@@ -144,6 +145,7 @@ struct JobResult {
   Histogram stalls;   // waits of application threads on windows
   Histogram windows;  // from move-out to move-in
   uint64_t windows_preempted = 0;
+  uint64_t windows_guarded = 0;  // in which a child made by an inline system call had no mapping
   uint64_t batches = 0;
   // What happened on the way; for the curious and for tests.
   uint64_t moves_denied = 0;     // pages that MOVE moved and denied

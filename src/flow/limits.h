@@ -51,6 +51,8 @@ inline constexpr uint64_t kMappingsCheckedEvery = 1024;
 inline constexpr uint32_t kPiecesMendedAfterBusy = 16;
 // Threads that pthread_create has made and that may not have told the kernel their robust list.
 inline constexpr uint32_t kYoungThreadsMax = 1024;
+// Mappings that the application itself has set to MADV_DONTFORK (looked up without fork events).
+inline constexpr uint32_t kDontForkRangesMax = 256;
 // How long a look at the memory limits is believed.
 inline constexpr uint64_t kHeadroomAgeNs = 50'000'000;
 

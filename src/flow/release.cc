@@ -1,4 +1,5 @@
 #include "flow/events.h"
+#include "flow/fork_guard.h"
 #include "flow/phases.h"
 
 namespace drover::flow {
@@ -53,6 +54,7 @@ void Release(Engine& engine) {
     changing = engine.kernel.ZeroPage(engine.spare_page) == Errno::kAgain;
   }
   if (batch.follows_more) UnwatchAll(engine);
+  UnguardFromForks(engine);
   engine.lock.Unlock();
 }
 

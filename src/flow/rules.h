@@ -31,6 +31,8 @@ enum class Rule : uint32_t {
   kBarrier,           // late writers through /proc/PID/mem are waited out
   kFillChildren,      // a child made in a window gets the isolated originals
   kAreasDontFork,     // isolation areas and pool are not inherited
+  kGuardFork,         // without fork events a batch's range is not inherited while it is away
+  kGateFork,          // and fork waits for the batch boundary
   kFullRights,        // no own path without the right to kernel-mode faults
   kDropRights,        // engine threads drop the rights that the program drops
   kEndFirst,          // the agent ends before a sandbox or a user namespace

@@ -108,6 +108,10 @@ class FailingKernel final : public Kernel {
   Errno VisitDescriptors(Visit visit, void* context) override {
     return Fails() ? error_ : real_.VisitDescriptors(visit, context);
   }
+  Result<uint64_t> ListDontFork(std::span<Range> ranges) override {
+    if (Fails()) return std::unexpected(error_);
+    return real_.ListDontFork(ranges);
+  }
   Result<SocketKind> LookAtSocket(int descriptor) override {
     if (Fails()) return std::unexpected(error_);
     return real_.LookAtSocket(descriptor);

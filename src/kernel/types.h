@@ -160,6 +160,7 @@ struct Message {
 enum class Advice : int32_t {
   kDontNeed = 4,
   kDontFork = 10,
+  kDoFork = 11,
   kHugePage = 14,
   kNoHugePage = 15,
   kWipeOnFork = 18,

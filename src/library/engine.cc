@@ -12,6 +12,7 @@
 #include "flow/own_path.h"
 #include "kernel/linux_kernel.h"
 #include "library/control_block_layout.h"
+#include "library/fork_gate.h"
 #include "library/result.h"
 #include "migrators/copy_function.h"
 #include "report/words.h"
@@ -29,6 +30,7 @@ constexpr uint64_t kStacksBytes = PosixThreads::kThreadsMax * PosixThreads::kSta
 class HostedEngine final : public Engine, private flow::Observer {
  public:
   ~HostedEngine() override {
+    library::CloseForkGate(&gate_);
     if (engine_ != nullptr) kernel_.Unmap(flow::ArenaOf(*engine_));
     for (const Range stacks : {stacks_, mover_stack_})
       if (!stacks.empty()) kernel_.Unmap(stacks);
@@ -36,6 +38,7 @@ class HostedEngine final : public Engine, private flow::Observer {
   }
 
   std::expected<void, Error> Start(const Options& options);
+  bool OpenUserfault(uint64_t features);
   std::expected<MoveResult, Error> Move(const MoveRequest& request) override;
   void Cancel() override { cancelled_.store(true, std::memory_order_relaxed); }
   std::string OwnPathRefused() const override { return report::WordsOf(trouble_, 0); }
@@ -99,14 +102,26 @@ std::expected<void, Error> HostedEngine::Start(const Options& options) {
   }
   trouble_ = flow::CheckKernel(kernel_, &engine_->self_test_due);
   if (trouble_ != flow::Trouble::kNone) return {};
-  const auto userfault = kernel::LinuxKernel::OpenUserfault();
-  if (!userfault.has_value() ||
-      kernel::LinuxKernel::ShakeHands(*userfault, kernel::kFeaturesWanted) != Errno::kOk) {
-    trouble_ = flow::Trouble::kNoRights;
+  // Fork events take CAP_SYS_PTRACE; a fork then waits for the batch boundary instead.
+  if (OpenUserfault(kernel::kFeaturesWanted)) return {};
+  if (OpenUserfault(kernel::kFeaturesWanted & ~kernel::kFeatureEventFork) &&
+      library::OpenForkGate(&gate_)) {
+    engine_->fork_events = false;
     return {};
   }
-  kernel_.descriptors().userfault = *userfault;
+  trouble_ = flow::Trouble::kNoRights;
   return {};
+}
+
+bool HostedEngine::OpenUserfault(uint64_t features) {
+  const auto userfault = kernel::LinuxKernel::OpenUserfault();
+  if (!userfault.has_value()) return false;
+  if (kernel::LinuxKernel::ShakeHands(*userfault, features) != Errno::kOk) {
+    close(*userfault);
+    return false;
+  }
+  kernel_.descriptors().userfault = *userfault;
+  return true;
 }
 
 std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) const {

@@ -40,6 +40,7 @@ MoveResult ResultOf(const flow::JobResult& job) {
   result.stall = PercentilesOf(job.stalls);
   result.window = PercentilesOf(job.windows);
   result.windows_preempted = job.windows_preempted;
+  result.windows_guarded = job.windows_guarded;
   for (uint32_t i = 0; i < flow::kWhyCount; ++i) {
     if (job.not_moved_why[i] == 0) continue;
     const report::Words words = report::WordsOf(static_cast<flow::Why>(i));

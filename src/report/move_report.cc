@@ -53,6 +53,7 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std:
             {"p50", result.window.p50_us},
             {"p99", result.window.p99_us},
             {"max", result.window.max_us}}},
+          {"windows_guarded", result.windows_guarded},
           {"by_path", {{"own", result.pages_by_own_path}, {"kernel", result.pages_by_kernel_path}}},
           {"by_migrator", {{migrator, result.pages_by_own_path}}},
           {"own_path_refused", result.own_path_refused},
@@ -91,6 +92,11 @@ std::string MoveToTable(const MoveResult& result, const Seen& seen) {
   line("windows", fmt::format("{}, p50 {:.0f} us, p99 {:.0f} us, max {:.0f} us, {} preempted",
                               result.window.count, result.window.p50_us, result.window.p99_us,
                               result.window.max_us, result.windows_preempted));
+  if (result.windows_guarded > 0)
+    line("fork",
+         fmt::format("no right to fork events: forks waited for {} windows, in which a child "
+                     "made by an inline system call has no mapping",
+                     result.windows_guarded));
   if (seen.relocated_verified.has_value())
     line("seen to move", fmt::format("{:.2f} % of the moved pages have another page frame",
                                      100 * *seen.relocated_verified));

@@ -231,6 +231,10 @@ std::string WordsOf(Trouble trouble, uint32_t detail) {
       return "the process has no agent; start it by `drover run -- PROGRAM`";
     case Trouble::kNoSocket:
       return "the agent found no writable folder for its socket; set DROVER_DIR";
+    case Trouble::kDontForkRanges:
+      return "the program has no right to fork events, and more than 256 ranges that children do "
+             "not inherit (or /proc/self/smaps cannot be read); start it with CAP_SYS_PTRACE, or "
+             "let root move it first";
     case Trouble::kAgentEnded:
       return "the agent was taken out of work (drover off, or a sandbox)";
     case Trouble::kTargetVanished:

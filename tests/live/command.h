@@ -31,10 +31,11 @@ class Subject {
   int pid() const { return pid_; }  // 0: it never became ready
   // Ends it; true: it said that every word was right.
   bool EndsRight();
+  // What it has said so far.
+  std::string ReportText() const;
   const Outcome& started() const { return started_; }  // of a daemon's starter
 
  private:
-  std::string ReportText() const;
   std::string report_;
   int child_ = -1;
   int pid_ = 0;

@@ -2,7 +2,7 @@
 //
 //   drover_subject --mib 16 --report FILE [--daemon] [--close] [--user UID] [--threads N] [--idle]
 //                  [--churn] [--single] [--uses WHAT] [--uses-later WHAT]
-//                  [--uses-for-a-moment WHAT]
+//                  [--uses-for-a-moment WHAT] [--forks ROUNDS]
 //
 // It writes "ready PID" into FILE; on SIGTERM it looks at every word once more and writes "right"
 // or "wrong N" there. With --single it has no threads, and libc must still know that.
@@ -23,12 +23,14 @@
 #include <thread>
 
 #include "live/checked_memory.h"
+#include "live/forks.h"
 #include "live/uses.h"
 
 namespace {
 
 struct Options {
   size_t mib = 16;
+  uint64_t forks = 0;
   std::string report, uses, uses_later, uses_for_a_moment;
   bool daemon = false, close = false, idle = false, churn = false, single = false;
   long user = -1;
@@ -46,6 +48,7 @@ Options Parse(int argc, char** argv) {
     if (word == "--close") options.close = true;
     if (word == "--idle") options.idle = true;
     if (word == "--churn") options.churn = true;
+    if (word == "--forks") options.forks = std::strtoul(value(), nullptr, 10);
     if (word == "--uses") options.uses = value();
     if (word == "--uses-later") options.uses_later = value();
     if (word == "--uses-for-a-moment") options.uses_for_a_moment = value();
@@ -136,13 +139,20 @@ int main(int argc, char** argv) {
     close_range(3, static_cast<unsigned>(report) - 1, 0);
   }
   Say(report, "ready " + std::to_string(getpid()) + "\n");
+  uint64_t wrong_forks = 0;
+  if (options.forks > 0) {
+    const auto tally = drover::live::ForkEveryWay(options.forks);
+    Say(report, "forked " + std::to_string(tally.children) + " " + std::to_string(tally.wrong) +
+                    " " + std::to_string(tally.without_mapping) + "\n");
+    wrong_forks = tally.wrong;
+  }
   int signal = 0;
   while (sigwait(&end, &signal) == 0 && signal == SIGUSR2)
     if (!drover::live::StartUsing(options.uses_later)) Say(report, "wrong: no such thing\n");
   uint64_t wrong = memory.StopThreadsAndCountWrongWords();
   churning = false;
   if (churn.joinable()) churn.join();
-  wrong += hung;
+  wrong += hung + wrong_forks;
   if (options.single && !__libc_single_threaded) ++wrong;
   Say(report, wrong == 0 ? "right\n" : "wrong " + std::to_string(wrong) + "\n");
   return wrong == 0 ? 0 : 1;

@@ -87,6 +87,17 @@ void Application::AdviseHuge(Range range) {
   machine_.space.ForEachVma(range, [](Vma& vma) { vma.attributes.huge_advised = true; });
 }
 
+void Application::AdviseDontFork(Range range) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.space.ForEachVma(range, [](Vma& vma) { vma.attributes.dont_fork = true; });
+}
+
+bool Application::IsInherited(uint64_t address) {
+  const std::lock_guard lock(machine_.mutex);
+  const Vma* vma = machine_.space.Find(address);
+  return vma != nullptr && !vma->attributes.dont_fork;
+}
+
 void Application::Guard(Range range) {
   const std::lock_guard lock(machine_.mutex);
   machine_.space.Zap(range);

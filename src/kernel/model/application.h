@@ -38,6 +38,7 @@ class Application {
   void LockAll();                 // mlockall(MCL_CURRENT): the engine's areas, too
   void Unlock(Range range);
   void AdviseHuge(Range range);
+  void AdviseDontFork(Range range);
   void Guard(Range range);  // MADV_GUARD_INSTALL
 
   void RegisterElsewhere(Range range);  // a userfaultfd of the application's own
@@ -67,6 +68,7 @@ class Application {
   // Nothing: SIGSEGV. Waits in a hole until it is filled or its descriptor is closed.
   std::optional<uint64_t> ChildReadWord(uint64_t child, uint64_t address);
   void EndChild(uint64_t child);
+  bool IsInherited(uint64_t address);  // would a child have it
   // A fork of which the engine hears nothing, because nothing was registered then.
   uint64_t Share(Range range);
 

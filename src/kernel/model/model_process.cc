@@ -52,6 +52,9 @@ Errno ModelKernel::Advise(Range range, Advice advice) {
       case Advice::kDontFork:
         has.dont_fork = true;
         break;
+      case Advice::kDoFork:
+        has.dont_fork = false;
+        break;
       case Advice::kHugePage:
         has.huge_advised = true;
         break;
@@ -140,6 +143,18 @@ Errno ModelKernel::VisitDescriptors(Visit visit, void* context) {
   int number = 0;
   for (const auto& [target, kind] : descriptors) visit(context, number++, target);
   return Errno::kOk;
+}
+
+Result<uint64_t> ModelKernel::ListDontFork(std::span<Range> ranges) {
+  const auto lock = machine_.Enter(Call::kListDontFork);
+  uint64_t count = 0;
+  for (const Vma* vma = machine_.space.FindNext(0); vma != nullptr;
+       vma = machine_.space.FindNext(vma->range.end())) {
+    if (!vma->attributes.dont_fork) continue;
+    if (count < ranges.size()) ranges[count] = vma->range;
+    ++count;
+  }
+  return count;
 }
 
 Result<SocketKind> ModelKernel::LookAtSocket(int descriptor) {

@@ -1,0 +1,63 @@
+#include "flow/fork_guard.h"
+
+namespace drover::flow {
+namespace {
+
+using kernel::Advice;
+using kernel::Errno;
+
+bool IsApplications(const Engine& engine, Range range) {
+  for (uint32_t i = 0; i < engine.dont_fork_count; ++i)
+    if (engine.dont_fork[i].Overlaps(range)) return true;
+  return false;
+}
+
+bool Guards(const Engine& engine) {
+  return !engine.fork_events && RuleHolds(Rule::kGuardFork);
+}
+
+}  // namespace
+
+bool FindDontFork(Engine& engine) {
+  if (engine.fork_events) return true;
+  if (engine.dont_fork_changed != nullptr) engine.dont_fork_changed->store(0);
+  const auto listed = engine.kernel.ListDontFork(engine.dont_fork);
+  engine.dont_fork_count = 0;
+  if (!listed.has_value() || *listed > kDontForkRangesMax) {
+    engine.result->own_path_trouble = Trouble::kDontForkRanges;
+    return false;
+  }
+  // The engine's own ranges are among them.
+  for (uint64_t i = 0; i < *listed; ++i)
+    if (!engine.IsOwn(engine.dont_fork[i]))
+      engine.dont_fork[engine.dont_fork_count++] = engine.dont_fork[i];
+  return true;
+}
+
+Errno GuardFromForks(Engine& engine) {
+  Batch& batch = engine.batch;
+  batch.guarded = Guards(engine) && !IsApplications(engine, batch.live);
+  if (!batch.guarded) return Errno::kOk;
+  ++engine.result->windows_guarded;
+  return engine.kernel.Advise(batch.live, Advice::kDontFork);
+}
+
+void UnguardFromForks(Engine& engine) {
+  Batch& batch = engine.batch;
+  if (!batch.guarded) return;
+  // ENOMEM says that a part is unmapped by now; the rest is done.
+  (void)engine.kernel.Advise(batch.live, Advice::kDoFork);
+  // The setting has gone along with what mremap carried away.
+  for (uint32_t i = 0; i < batch.followed_count; ++i)
+    (void)engine.kernel.Advise(batch.followed[i], Advice::kDoFork);
+  for (uint64_t at = 0; batch.follows_more;) {
+    const auto mapping = engine.kernel.NextMapping(at);
+    if (!mapping.has_value()) break;
+    at = mapping->range.end();
+    if (!engine.IsOwn(mapping->range) && !IsApplications(engine, mapping->range))
+      (void)engine.kernel.Advise(mapping->range, Advice::kDoFork);
+  }
+  batch.guarded = false;
+}
+
+}  // namespace drover::flow

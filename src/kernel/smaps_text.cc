@@ -1,0 +1,57 @@
+// The real kernel: which mappings are not inherited. Only smaps tells (VmFlags: dc), in text.
+#include <asm/unistd.h>
+#include <fcntl.h>
+
+#include <string_view>
+
+#include "kernel/linux_kernel.h"
+#include "kernel/maps_text.h"
+#include "kernel/raw_syscall.h"
+
+namespace drover::kernel {
+namespace {
+
+constexpr std::string_view kFlags = "VmFlags:";
+
+// "VmFlags: rd wr mr mw me dc ac"
+bool HasFlag(std::string_view line, std::string_view flag) {
+  for (size_t at = kFlags.size(); at + flag.size() < line.size(); ++at)
+    if (line[at] == ' ' && std::string_view(line.data() + at + 1, flag.size()) == flag) return true;
+  return false;
+}
+
+}  // namespace
+
+Result<uint64_t> LinuxKernel::ListDontFork(std::span<Range> ranges) {
+  const int64_t file = RawSyscallRetry(__NR_openat, Arg(AT_FDCWD), AddressOf("/proc/self/smaps"),
+                                       O_RDONLY | O_CLOEXEC);
+  if (file < 0) return std::unexpected(ErrnoOf(file));
+  char buffer[8192];  // a line is at most a path (4096) and its numbers
+  uint64_t kept = 0, count = 0;
+  Mapping mapping;
+  int64_t got;
+  while ((got = RawSyscallRetry(__NR_read, Arg(file), AddressOf(&buffer[0]) + kept,
+                                sizeof buffer - kept)) > 0) {
+    std::string_view text(buffer, kept + static_cast<uint64_t>(got));
+    for (size_t newline; (newline = text.find('\n')) != std::string_view::npos;
+         text.remove_prefix(newline + 1)) {
+      const std::string_view line(text.data(), newline);
+      if (!line.starts_with(kFlags)) {
+        Mapping next;
+        if (ParseMapsLine(line, &next)) mapping = next;
+      } else if (HasFlag(line, "dc")) {
+        if (count < ranges.size()) ranges[count] = mapping.range;
+        ++count;
+      }
+    }
+    kept = text.size();
+    for (size_t i = 0; i < kept; ++i) buffer[i] = text[i];
+    if (kept == sizeof buffer) got = -static_cast<int64_t>(Errno::kInvalid);
+    if (got < 0) break;
+  }
+  RawSyscall(__NR_close, Arg(file));
+  if (got < 0) return std::unexpected(ErrnoOf(got));
+  return count;
+}
+
+}  // namespace drover::kernel
