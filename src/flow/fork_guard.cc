@@ -42,22 +42,10 @@ Errno GuardFromForks(Engine& engine) {
   return engine.kernel.Advise(batch.live, Advice::kDontFork);
 }
 
-void UnguardFromForks(Engine& engine) {
-  Batch& batch = engine.batch;
-  if (!batch.guarded) return;
+void UnguardFromForks(Engine& engine, Range range) {
+  if (!engine.batch.guarded || engine.IsOwn(range) || IsApplications(engine, range)) return;
   // ENOMEM says that a part is unmapped by now; the rest is done.
-  (void)engine.kernel.Advise(batch.live, Advice::kDoFork);
-  // The setting has gone along with what mremap carried away.
-  for (uint32_t i = 0; i < batch.followed_count; ++i)
-    (void)engine.kernel.Advise(batch.followed[i], Advice::kDoFork);
-  for (uint64_t at = 0; batch.follows_more;) {
-    const auto mapping = engine.kernel.NextMapping(at);
-    if (!mapping.has_value()) break;
-    at = mapping->range.end();
-    if (!engine.IsOwn(mapping->range) && !IsApplications(engine, mapping->range))
-      (void)engine.kernel.Advise(mapping->range, Advice::kDoFork);
-  }
-  batch.guarded = false;
+  (void)engine.kernel.Advise(range, Advice::kDoFork);
 }
 
 }  // namespace drover::flow

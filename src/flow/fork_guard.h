@@ -13,8 +13,9 @@ namespace drover::flow {
 // change. False: too many, or it cannot be read (own_path_trouble says so).
 [[nodiscard]] bool FindDontFork(Engine& engine);
 
-// Around the registration of the batch's range.
+// Around the registration of the batch's range; what has become of its mappings meanwhile is
+// unguarded range by range.
 [[nodiscard]] kernel::Errno GuardFromForks(Engine& engine);
-void UnguardFromForks(Engine& engine);
+void UnguardFromForks(Engine& engine, Range range);
 
 }  // namespace drover::flow

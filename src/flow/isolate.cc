@@ -188,7 +188,7 @@ bool OpenBatch(Engine& engine) {
     // Part of the range may be registered by now. But what another userfaultfd has must be left
     // alone: before Linux 6.17 UNREGISTER would end its registration.
     if (error == Errno::kBusy)
-      UnguardFromForks(engine);
+      UnguardFromForks(engine, live);
     else
       Release(engine);
     for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, why);

@@ -21,6 +21,8 @@ inline constexpr uint32_t kAgainsPerWindowMax = 64;
 inline constexpr uint64_t kDeniedPagesMax = 512;
 // Ranges that became registered because the application moved them inside a window.
 inline constexpr uint32_t kFollowedRangesMax = 64;
+// Looks behind a mapping that grows again and again while its registration is ended.
+inline constexpr uint32_t kGrowthTriesMax = 64;
 // Pages that the application threw away and that have not been seen absent yet.
 inline constexpr uint32_t kMarkSlots = 1u << 16;
 inline constexpr uint32_t kMarksMax = kMarkSlots / 4 * 3;

@@ -22,13 +22,35 @@ void Unwatch(Engine& engine, Range range) {
   }
 }
 
+void LetGoOf(Engine& engine, Range range) {
+  Unwatch(engine, range);
+  UnguardFromForks(engine, range);
+}
+
+// A mapping that grows out of the range (mremap inside libc's realloc, a stack that grows down)
+// takes its registration along, and the kernel does not tell. What then begins, or ends, exactly at
+// the border is a mapping of its own, because its neighbour is registered no longer. If it has
+// grown again meanwhile, there is another one behind it.
+void LetGoOfGrowth(Engine& engine, Range range) {
+  for (uint64_t at = range.end(), tries = 0; tries < kGrowthTriesMax; ++tries) {
+    const auto mapping = engine.kernel.NextMapping(at);
+    if (!mapping.has_value() || mapping->range.start != at) break;
+    LetGoOf(engine, mapping->range);
+    at = mapping->range.end();
+    const auto again = engine.kernel.NextMapping(at - kPageBytes);
+    if (!again.has_value() || again->range.end() == at) break;
+  }
+  const auto below = engine.kernel.NextMapping(range.start - kPageBytes);
+  if (below.has_value() && below->range.end() == range.start) LetGoOf(engine, below->range);
+}
+
 // Of all mappings: which of them are registered is not known any more. A registration that is left
 // behind would let the program wait for an engine that is gone.
-void UnwatchAll(Engine& engine) {
+void LetGoOfAll(Engine& engine) {
   for (uint64_t at = 0;;) {
     const auto mapping = engine.kernel.NextMapping(at);
     if (!mapping.has_value()) return;
-    (void)engine.kernel.Unregister(mapping->range);
+    LetGoOf(engine, mapping->range);
     at = mapping->range.end();
   }
 }
@@ -41,7 +63,8 @@ void Release(Engine& engine) {
   const PhaseTimer timer(engine, Phase::kRelease);
   Batch& batch = engine.batch;
   (void)engine.kernel.Wake(batch.live);
-  Unwatch(engine, batch.live);
+  LetGoOf(engine, batch.live);
+  LetGoOfGrowth(engine, batch.live);
   Unwatch(engine, {batch.area, batch.live.length});
   engine.lock.Lock();
   // What the application has carried away by mremap is still registered, and its event may come
@@ -49,12 +72,15 @@ void Release(Engine& engine) {
   // kind says kAgain; the spare page is registered nowhere, so nothing is filled.
   uint32_t followed = 0;
   for (bool changing = true; changing || followed < batch.followed_count;) {
-    while (followed < batch.followed_count) Unwatch(engine, batch.followed[followed++]);
+    for (; followed < batch.followed_count; ++followed) {
+      LetGoOf(engine, batch.followed[followed]);
+      LetGoOfGrowth(engine, batch.followed[followed]);
+    }
     Drain(engine);
     changing = engine.kernel.ZeroPage(engine.spare_page) == Errno::kAgain;
   }
-  if (batch.follows_more) UnwatchAll(engine);
-  UnguardFromForks(engine);
+  if (batch.follows_more) LetGoOfAll(engine);
+  batch.guarded = false;
   engine.lock.Unlock();
 }
 

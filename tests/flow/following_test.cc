@@ -59,6 +59,22 @@ TEST_F(Flow, ManyRemapsInTheWindowAreAllUnregistered) {
     world_.ExpectMoved({range.start + i * kPageBytes, kPageBytes}, targets[i]);
 }
 
+// libc's realloc grows mappings by an mremap that no hook reaches. What grows out of a registered
+// range is registered, too, and the kernel does not tell.
+TEST_F(Flow, WhatGrowsOutOfTheRangeIsUnregistered) {
+  const Range range = world_.MapFilled(16);
+  world_.InWindow([&] { world_.app.Grow(range, 16 * kPageBytes); });
+  EXPECT_EQ(world_.Run(OnlyRange(world_.ToSame(), range)).pages_moved, 16u);
+}
+
+TEST_F(Flow, WhatGrowsWhileItIsRemappedIsUnregistered) {
+  const Range range = world_.MapFilled(16);
+  uint64_t target = 0;
+  world_.InWindow([&] { world_.app.StartRemap(range, &target, 16 * kPageBytes); });
+  EXPECT_EQ(world_.Run(OnlyRange(world_.ToSame(), range)).pages_moved, 16u);
+  world_.ExpectMoved(range, target);
+}
+
 TEST_F(Flow, UnmapInTheWindowDropsThePages) {
   const Range range = world_.MapFilled(16);
   const Range gone{range.start + 4 * kPageBytes, 4 * kPageBytes};

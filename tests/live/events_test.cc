@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
+#include <cstring>
 #include <thread>
 #include <vector>
 
@@ -192,6 +194,44 @@ TEST(WhileMoved, OriginalsThatAPipeHoldsKeepTheirContent) {
   close(ends[0]);
   close(ends[1]);
   munmap(words, kBytes);
+}
+
+// realloc of a large block is an mremap that no hook reaches: what grows while it is registered must
+// not stay so, or its first touch waits for ever.
+TEST(WhileMoved, BlocksGrowByRealloc) {
+  auto engine = Engine::Open({});
+  ASSERT_TRUE(engine.has_value());
+  std::atomic<bool> stop = false;
+  std::atomic<char*> block = nullptr;
+  std::atomic<uint64_t> moved = 0;
+  std::thread mover([&] {
+    while (!stop) {
+      char* const start = block;
+      if (start == nullptr) continue;
+      MoveRequest request;
+      request.ranges = {{start, 256 << 10}};
+      const auto result = (*engine)->Move(request);
+      if (result.has_value()) moved += result->pages_moved;
+    }
+  });
+  for (int round = 0; round < 400; ++round) {
+    size_t bytes = 256 << 10;
+    auto* words = static_cast<char*>(std::malloc(bytes));
+    std::memset(words, round % 100 + 1, bytes);
+    block = words;
+    usleep(static_cast<useconds_t>(round % 20 * 50));
+    for (; bytes < 2 << 20; bytes *= 2) {
+      words = static_cast<char*>(std::realloc(words, 2 * bytes));
+      ASSERT_NE(words, nullptr);
+      std::memset(words + bytes, round % 100 + 1, bytes);  // the first touch of what has grown
+    }
+    for (size_t i = 0; i < bytes; i += 64) ASSERT_EQ(words[i], round % 100 + 1) << i;
+    block = nullptr;
+    std::free(words);
+  }
+  stop = true;
+  mover.join();
+  EXPECT_GT(moved, 0u);
 }
 
 // Thrown away means zero at once and for good, however the moves fall.

@@ -82,6 +82,11 @@ void Application::Unlock(Range range) {
   machine_.space.ForEachVma(range, [](Vma& vma) { vma.attributes.locked = false; });
 }
 
+void Application::Grow(Range mapping, uint64_t more_bytes) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.space.Find(mapping.end() - kPageBytes)->range.length += more_bytes;
+}
+
 void Application::AdviseHuge(Range range) {
   const std::lock_guard lock(machine_.mutex);
   machine_.space.ForEachVma(range, [](Vma& vma) { vma.attributes.huge_advised = true; });

@@ -37,6 +37,9 @@ class Application {
   void LockOnFault(Range range);  // mlock2(MLOCK_ONFAULT): populates nothing
   void LockAll();                 // mlockall(MCL_CURRENT): the engine's areas, too
   void Unlock(Range range);
+  // mremap to a larger length in place: no event, and the new part is what the mapping is. The room
+  // behind must be free.
+  void Grow(Range mapping, uint64_t more_bytes);
   void AdviseHuge(Range range);
   void AdviseDontFork(Range range);
   void Guard(Range range);  // MADV_GUARD_INSTALL
@@ -59,7 +62,8 @@ class Application {
   uint64_t StartDiscard(Range range);  // MADV_DONTNEED
   uint64_t StartUnmap(Range range);
   uint64_t StartMapOver(Range range);  // MAP_FIXED: fresh memory in its place
-  uint64_t StartRemap(Range range, uint64_t* target);
+  // With `more_bytes` the new mapping is that much longer; the event carries the old length.
+  uint64_t StartRemap(Range range, uint64_t* target, uint64_t more_bytes = 0);
   uint64_t StartFork();  // the number is also the child's
   bool Finished(uint64_t action);
   ActionState Wait(uint64_t action);

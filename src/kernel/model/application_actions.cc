@@ -77,14 +77,15 @@ uint64_t Application::StartMapOver(Range range) {
   return Announce(messages);
 }
 
-uint64_t Application::StartRemap(Range range, uint64_t* target) {
+uint64_t Application::StartRemap(Range range, uint64_t* target, uint64_t more_bytes) {
   const std::lock_guard lock(machine_.mutex);
-  *target = machine_.space.Place(range.length, range.start % kHugeBytes, false);
+  *target = machine_.space.Place(range.length + more_bytes, range.start % kHugeBytes, false);
   if (*target == 0) return Announce({});
   const auto messages = MessagesFor(range, Message::Kind::kRemap, kFeatureEventRemap, *target);
   machine_.space.Remap(range, *target);
+  machine_.space.Find(*target + range.length - kPageBytes)->range.length += more_bytes;
   if (messages.empty())  // nobody is told, so the registration does not go along
-    machine_.space.ForEachVma({*target, range.length},
+    machine_.space.ForEachVma({*target, range.length + more_bytes},
                               [](Vma& vma) { vma.attributes.registered = 0; });
   machine_.WakeRange(range);
   return Announce(messages);
