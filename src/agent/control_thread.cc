@@ -3,6 +3,7 @@
 #include <asm/unistd.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 
 #include <new>
 
@@ -39,6 +40,12 @@ Message Make(Type type, uint64_t job = 0) {
   return message;
 }
 
+bool IsRegularFile(int descriptor) {
+  struct stat info;
+  return descriptor >= 0 && RawSyscall(__NR_fstat, Arg(descriptor), AddressOf(&info)) == 0 &&
+         S_ISREG(info.st_mode);
+}
+
 void CloseAll(const int descriptors[2]) {
   for (int i = 0; i < 2; ++i)
     if (descriptors[i] >= 0) RawSyscall(__NR_close, Arg(descriptors[i]));
@@ -49,14 +56,16 @@ void CloseAll(const int descriptors[2]) {
 // A table of the engine's own: a daemon's close_range must not close the userfaultfd, whose waiters
 // would then read zeros. What the program has open is not kept here, or a pipe's reader would never
 // see its end; 0, 1 and 2 stay occupied.
-void Control::TakeOwnDescriptors() {
-  if (flow::RuleHolds(flow::Rule::kOwnDescriptors))
-    RawSyscall(__NR_close_range, 3, ~0u, kernel::abi::kCloseRangeUnshare);
+bool Control::TakeOwnDescriptors() {
+  if (!flow::RuleHolds(flow::Rule::kOwnDescriptors)) return true;
+  // Not before Linux 5.9. Without a table of its own the agent must touch nothing in it.
+  if (RawSyscall(__NR_close_range, 3, ~0u, kernel::abi::kCloseRangeUnshare) < 0) return false;
   const int64_t null = RawSyscall(__NR_openat, Arg(AT_FDCWD), AddressOf("/dev/null"), O_RDWR);
-  if (null < 0 || !flow::RuleHolds(flow::Rule::kOwnDescriptors)) return;
+  if (null < 0) return false;
   for (uint64_t standard = 0; standard < 3; ++standard)
     if (Arg(null) != standard) RawSyscall(__NR_dup2, Arg(null), standard);
   if (null > 2) RawSyscall(__NR_close, Arg(null));
+  return true;
 }
 
 // Now, because a program that drops its rights keeps what is open.
@@ -108,12 +117,15 @@ void Control::Retire(Marker::State state, Trouble trouble, uint32_t detail) {
 }
 
 bool Control::Open() {
-  if (HasFilter())
+  if (shared_.settings.has_filter)
     if (const uint32_t forbidden = FirstForbiddenCall(); forbidden != 0) {
       Retire(Marker::State::kPassive, Trouble::kSeccomp, forbidden);
       return false;
     }
-  TakeOwnDescriptors();
+  if (!TakeOwnDescriptors()) {
+    Retire(Marker::State::kPassive, Trouble::kKernelVersion, 0);
+    return false;
+  }
   (void)kernel_.OpenFiles();
   OpenRights();
   const uint64_t wake_mask = uint64_t{1} << (kWakeSignal - 1);
@@ -147,7 +159,8 @@ void Control::Serve() {
 }
 
 bool Control::Wait() {
-  pollfd wait[3] = {{door_, POLLIN, 0}, {signals_, POLLIN, 0}, {caller_, POLLIN, 0}};
+  const short caller_events = result_pending_ ? POLLIN | POLLOUT : POLLIN;
+  pollfd wait[3] = {{door_, POLLIN, 0}, {signals_, POLLIN, 0}, {caller_, caller_events, 0}};
   const int patience_ms = flow::RuleHolds(flow::Rule::kSleepWhileIdle) ? -1 : 50;
   RawSyscall(__NR_poll, AddressOf(&wait[0]), caller_ >= 0 ? 3 : 2, Arg(patience_ms));
   if (wait[1].revents != 0) {
@@ -156,11 +169,13 @@ bool Control::Wait() {
   }
   (void)TakeIdentity();
   if (shared_.quit.load(std::memory_order_acquire) != 0) return false;
-  if (caller_ >= 0 && wait[2].revents != 0) HearCaller();
+  if (caller_ >= 0 && result_pending_ && (wait[2].revents & POLLOUT) != 0) SendResult();
+  if (caller_ >= 0 && (wait[2].revents & ~POLLOUT) != 0) HearCaller();
   if (wait[0].revents != 0) {
     if (caller_ >= 0) {
       RefuseOthers();
-    } else if (const int64_t caller = AcceptCaller(door_, &caller_pid_); caller >= 0) {
+    } else if (const int64_t caller = AcceptCaller(door_, &caller_pid_, &caller_user_);
+               caller >= 0) {
       caller_ = static_cast<int>(caller);
       SayHello();
     }
@@ -169,6 +184,7 @@ bool Control::Wait() {
 }
 
 void Control::DropCaller() {
+  result_pending_ = false;
   for (int* descriptor : {&caller_, &handshake_}) {
     if (*descriptor >= 0) RawSyscall(__NR_close, Arg(*descriptor));
     *descriptor = -1;
@@ -208,10 +224,13 @@ void Control::HearCaller() {
   const auto holds = [&](uint64_t bytes) { return got >= static_cast<int64_t>(bytes); };
   switch (header.type) {
     case Type::kGrant:
-      TakeGrant(descriptors);
+      if (caller_user_ == 0)
+        TakeGrant(descriptors);
+      else
+        CloseAll(descriptors);
       break;
     case Type::kHandshakeDone:
-      if (holds(sizeof(control::HandshakeDone)))
+      if (holds(sizeof(control::HandshakeDone)) && caller_user_ == 0)
         FinishHandshake(reinterpret_cast<control::HandshakeDone*>(message_)->error);
       CloseAll(descriptors);
       break;
@@ -300,13 +319,15 @@ bool Control::MakeEngine() {
 
 void Control::RunMove(const flow::Job& asked, int records) {
   result_ = {};
+  result_pending_ = false;
   flow::Job job = asked;
-  if (job.batch_bytes == 0 || job.batch_bytes > flow::kBatchBytesMax ||
-      job.batch_bytes % kPageBytes != 0)
-    job.batch_bytes = flow::kBatchBytesDefault;
-  if (job.range_count > flow::kRangesMax) job.range_count = 0;
-  if (job.copy_threads < 1 || job.copy_threads > flow::kCopyThreadsMax) job.copy_threads = 1;
-  records_ = records;
+  if (!flow::IsValid(job)) {
+    result_.ended_by = Trouble::kBadJob;
+    SendResult();
+    return;
+  }
+  // Only a file, which never blocks a write; a pipe that nobody reads would hold up the mover.
+  records_ = IsRegularFile(records) ? records : -1;
   record_count_ = 0;
   pages_done_ = 0;
   progress_ns_ = kernel_.NowNs();
@@ -322,10 +343,16 @@ void Control::RunMove(const flow::Job& asked, int records) {
     result_.ended_by = Trouble::kNoMemory;
   FlushRecords();
   records_ = -1;
+  SendResult();
+}
+
+// Kept while the socket is full of progress that nobody reads, until it is fetched or the next job
+// begins.
+void Control::SendResult() {
   if (caller_ < 0) return;
   auto answer = Make<control::Result>(Type::kResult, job_number_);
   answer.result = result_;
-  SendMessage(caller_, &answer, sizeof answer, -1);
+  result_pending_ = !SendMessage(caller_, &answer, sizeof answer, -1);
 }
 
 void Control::PagesDone(uint64_t address, uint64_t pages, flow::Outcome outcome, flow::Why why) {
@@ -354,7 +381,8 @@ void Control::FlushRecords() {
 // Somebody else while a job runs: the one with the job is named.
 void Control::RefuseOthers() {
   int32_t pid = 0;
-  const int64_t other = AcceptCaller(door_, &pid);
+  uint32_t user = 0;
+  const int64_t other = AcceptCaller(door_, &pid, &user);
   if (other < 0) return;
   auto refused = Make<control::Refused>(Type::kRefused);
   refused.busy = 1;

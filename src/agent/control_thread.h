@@ -19,7 +19,7 @@ class Control final : public flow::Observer {
   void Serve();
 
  private:
-  void TakeOwnDescriptors();
+  [[nodiscard]] bool TakeOwnDescriptors();
   void OpenRights();
   void OpenWithoutForkEvents();
   void Retire(control::Marker::State state, flow::Trouble trouble, uint32_t detail);
@@ -35,6 +35,7 @@ class Control final : public flow::Observer {
   bool TakeIdentity();
   void RefuseOthers();
   bool StopAsked();
+  void SendResult();
 
   // flow::Observer
   void PagesDone(uint64_t address, uint64_t pages, flow::Outcome outcome, flow::Why why) override;
@@ -49,6 +50,8 @@ class Control final : public flow::Observer {
   int door_ = -1, caller_ = -1, signals_ = -1, records_ = -1;
   int handshake_ = -1;  // a userfaultfd that waits for root's handshake
   int32_t caller_pid_ = 0;
+  uint32_t caller_user_ = ~0u;
+  bool result_pending_ = false;  // the socket was full
   bool self_test_ = false;
   bool fork_events_ = true;
   bool has_userfault_ = false;

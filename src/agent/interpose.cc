@@ -7,8 +7,16 @@
 #include "agent/hooked.h"
 #include "kernel/raw_syscall.h"
 
+// The next definition of syscall(), libc's or another preload's; 0 before the constructor.
+extern "C" __attribute__((visibility("hidden"))) void* drover_next_syscall;
+void* drover_next_syscall = nullptr;
+
 namespace drover::agent {
 namespace {
+
+Hooked<void*(void*, size_t, size_t, int, ...)> real_mremap{"mremap"};
+Hooked<int(void*, size_t, int)> real_madvise{"madvise"};
+Hooked<long(long, ...)> real_syscall{"syscall"};
 
 bool IsForkAdvice(long number, uint64_t advice) {
   return number == SYS_madvise && (advice == MADV_DONTFORK || advice == MADV_DOFORK);
@@ -17,6 +25,9 @@ bool IsForkAdvice(long number, uint64_t advice) {
 }  // namespace
 
 void ResolveHooked() {
+  real_mremap.get();
+  real_madvise.get();
+  drover_next_syscall = reinterpret_cast<void*>(real_syscall.get());
   ResolveIdentity();
   ResolveStandBack();
   ResolveFork();
@@ -35,17 +46,12 @@ DROVER_EXPORT void* mremap(void* old, size_t length, size_t wanted, int flags, .
   void* target = (flags & (MREMAP_FIXED | 4 /* DONTUNMAP */)) ? va_arg(rest, void*) : nullptr;
   va_end(rest);
   const Passage passage;
-  return reinterpret_cast<void*>(
-      InErrno(RawSyscall(__NR_mremap, reinterpret_cast<uint64_t>(old), length, wanted,
-                         static_cast<uint64_t>(flags), reinterpret_cast<uint64_t>(target))));
+  return real_mremap.get()(old, length, wanted, flags, target);
 }
 
 // What a child inherits: the engine sets and takes back the same for its batch.
 DROVER_EXPORT int madvise(void* start, size_t length, int advice) noexcept {
-  const auto call = [&] {
-    return static_cast<int>(InErrno(RawSyscall(__NR_madvise, reinterpret_cast<uint64_t>(start),
-                                               length, static_cast<uint64_t>(advice))));
-  };
+  const auto call = [&] { return real_madvise.get()(start, length, advice); };
   if (!IsForkAdvice(SYS_madvise, static_cast<uint64_t>(advice))) return call();
   const Passage passage;
   if (passage.shared() != nullptr) passage.shared()->dont_fork_changed.store(1);
@@ -58,7 +64,7 @@ DROVER_EXPORT int madvise(void* start, size_t length, int advice) noexcept {
 namespace {
 // What drover_before_syscall answers.
 enum : uint32_t {
-  kPlain,       // make the call
+  kPlain,       // the next syscall() makes it
   kInC,         // drover_syscall makes it
   kLeaveAfter,  // make it, and in the process that made it call drover_after_clone
 };
@@ -130,6 +136,23 @@ syscall:
         call    drover_before_syscall
         cmpl    $1, %eax
         je      .Lin_c
+        cmpl    $2, %eax
+        je      .Lgated
+        cmpq    $0, drover_next_syscall(%rip)
+        je      .Lgated                 # none yet: the instruction, and no gate to leave
+        movq    (%rsp), %rdi
+        movq    8(%rsp), %rsi
+        movq    16(%rsp), %rdx
+        movq    24(%rsp), %rcx
+        movq    32(%rsp), %r8
+        movq    40(%rsp), %r9
+        xorl    %eax, %eax
+        leave
+        .cfi_remember_state
+        .cfi_def_cfa %rsp, 8
+        jmp     *drover_next_syscall(%rip)
+.Lgated:
+        .cfi_restore_state
         movl    %eax, %ecx
         movq    (%rsp), %rax
         movq    8(%rsp), %rdi

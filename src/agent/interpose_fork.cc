@@ -2,9 +2,11 @@
 // engine fills its holes; without the right to them a fork waits for the batch boundary. (A child
 // that shares its parent's memory, as of vfork and posix_spawn, waits in holes like a thread.)
 #include <pthread.h>
+#include <pty.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
+#include <threads.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -19,6 +21,9 @@ using flow::StandBackFrom;
 
 Hooked<int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)> real_pthread_create{
     "pthread_create"};
+Hooked<int(thrd_t*, thrd_start_t, void*)> real_thrd_create{"thrd_create"};
+Hooked<int(int, int)> real_daemon{"daemon"};
+Hooked<int(int*, char*, const termios*, const winsize*)> real_forkpty{"forkpty"};
 Hooked<pid_t()> real_fork{"fork"}, real_Fork{"_Fork"};
 Hooked<int(int (*)(void*), void*, int, void*, ...)> real_clone{"clone"};
 
@@ -34,6 +39,9 @@ pid_t ForkAtTheBoundary(Hooked<pid_t()>& real) {
 
 void ResolveFork() {
   real_pthread_create.get();
+  real_thrd_create.get();
+  real_daemon.get();
+  real_forkpty.get();
   real_fork.get();
   real_Fork.get();
   real_clone.get();
@@ -46,7 +54,8 @@ bool CopiesMemory(long number, const uint64_t* a) {
     case SYS_clone:
       return (a[0] & CLONE_VM) == 0;
     case SYS_clone3:
-      return a[0] != 0 && (*reinterpret_cast<const uint64_t*>(a[0]) & CLONE_VM) == 0;
+      return a[0] >= (64u << 10) && a[0] < uint64_t{1} << 47 &&
+             (*reinterpret_cast<const uint64_t*>(a[0]) & CLONE_VM) == 0;
     default:
       return false;
   }
@@ -68,6 +77,32 @@ DROVER_EXPORT int pthread_create(pthread_t* thread, const pthread_attr_t* how, v
   if (result == 0 && passage.shared() != nullptr)
     passage.shared()->young.Add(static_cast<uint64_t>(*thread));
   return result;
+}
+
+// C11's threads are made inside libc, past the hook above; a thrd_t is a pthread_t.
+DROVER_EXPORT int thrd_create(thrd_t* thread, thrd_start_t run, void* with) {
+  const Passage passage;
+  const int result = real_thrd_create.get()(thread, run, with);
+  if (result == thrd_success && passage.shared() != nullptr)
+    passage.shared()->young.Add(static_cast<uint64_t>(*thread));
+  return result;
+}
+
+// These fork inside libc.
+DROVER_EXPORT int daemon(int stay, int keep_open) noexcept {
+  if (!ForkIsGated()) return real_daemon.get()(stay, keep_open);
+  EnterGate();
+  const int result = real_daemon.get()(stay, keep_open);  // the parent has ended
+  if (result != 0) LeaveGate();
+  return result;
+}
+DROVER_EXPORT int forkpty(int* terminal, char* name, const termios* how,
+                          const winsize* size) noexcept {
+  if (!ForkIsGated()) return real_forkpty.get()(terminal, name, how, size);
+  const Passage passage;
+  const int child = real_forkpty.get()(terminal, name, how, size);
+  if (child == 0) ForgetGate();
+  return child;
 }
 
 DROVER_EXPORT pid_t fork() noexcept {

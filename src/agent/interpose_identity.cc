@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,7 +11,6 @@
 #include "agent/agent.h"
 #include "agent/hooked.h"
 #include "flow/rules.h"
-#include "kernel/raw_syscall.h"
 
 namespace drover::agent {
 namespace {
@@ -22,7 +22,10 @@ Hooked<int(gid_t, gid_t)> real_setregid{"setregid"};
 Hooked<int(uid_t, uid_t, uid_t)> real_setresuid{"setresuid"};
 Hooked<int(gid_t, gid_t, gid_t)> real_setresgid{"setresgid"};
 Hooked<int(size_t, const gid_t*)> real_setgroups{"setgroups"};
-Hooked<int(const char*, gid_t)> real_initgroups{"initgroups"};
+Hooked<int(void*, const void*)> real_capset{"capset"};
+Hooked<int(int)> real_unshare{"unshare"};
+Hooked<int(int, int)> real_setns{"setns"};
+Hooked<int(int, uint64_t, uint64_t, uint64_t, uint64_t)> real_prctl{"prctl"};
 
 template <class Function, class... Arguments>
 int ChangeIdentity(Hooked<Function>& real, Arguments... arguments) {
@@ -47,7 +50,10 @@ void ResolveIdentity() {
   real_setresuid.get();
   real_setresgid.get();
   real_setgroups.get();
-  real_initgroups.get();
+  real_capset.get();
+  real_unshare.get();
+  real_setns.get();
+  real_prctl.get();
 }
 
 bool ChangesIdentity(long number) {
@@ -86,7 +92,6 @@ bool NeedsAgentGone(long number, long first) {
 }  // namespace drover::agent
 
 using namespace drover::agent;
-using drover::kernel::RawSyscall;
 
 DROVER_EXPORT int setuid(uid_t user) noexcept {
   return ChangeIdentity(real_setuid, user);
@@ -115,25 +120,37 @@ DROVER_EXPORT int setresgid(gid_t real, gid_t effective, gid_t saved) noexcept {
 DROVER_EXPORT int setgroups(size_t count, const gid_t* groups) noexcept {
   return ChangeIdentity(real_setgroups, count, groups);
 }
+// Asking who is in which group may take long (a directory service), so only its end is gated.
 DROVER_EXPORT int initgroups(const char* user, gid_t group) {
-  return ChangeIdentity(real_initgroups, user, group);
+  int room = 65536;  // NGROUPS_MAX
+  const size_t bytes = static_cast<size_t>(room) * sizeof(gid_t);
+  void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return -1;
+  auto* groups = static_cast<gid_t*>(mapped);
+  int result = -1;
+  if (getgrouplist(user, group, groups, &room) >= 0)
+    result = ChangeIdentity(real_setgroups, static_cast<size_t>(room), groups);
+  else
+    errno = ENOMEM;
+  const int error = errno;
+  munmap(mapped, bytes);
+  errno = error;
+  return result;
 }
 DROVER_EXPORT int capset(void* header, const void* data) noexcept {
-  const long result = InErrno(RawSyscall(__NR_capset, reinterpret_cast<uint64_t>(header),
-                                         reinterpret_cast<uint64_t>(data)));
+  const int result = real_capset.get()(header, data);
   if (result == 0) ShareIdentity();
-  return static_cast<int>(result);
+  return result;
 }
 
 DROVER_EXPORT int unshare(int flags) noexcept {
   if (NeedsAgentGone(SYS_unshare, flags)) EndAgent();
-  return static_cast<int>(InErrno(RawSyscall(__NR_unshare, static_cast<uint64_t>(flags))));
+  return real_unshare.get()(flags);
 }
 
 DROVER_EXPORT int setns(int descriptor, int type) noexcept {
   if (NeedsAgentGone(SYS_setns, descriptor)) EndAgent();
-  return static_cast<int>(InErrno(
-      RawSyscall(__NR_setns, static_cast<uint64_t>(descriptor), static_cast<uint64_t>(type))));
+  return real_setns.get()(descriptor, type);
 }
 
 DROVER_EXPORT int prctl(int option, ...) noexcept {
@@ -143,6 +160,5 @@ DROVER_EXPORT int prctl(int option, ...) noexcept {
   for (uint64_t& argument : a) argument = va_arg(rest, uint64_t);
   va_end(rest);
   if (NeedsAgentGone(SYS_prctl, option)) EndAgent();
-  return static_cast<int>(
-      InErrno(RawSyscall(__NR_prctl, static_cast<uint64_t>(option), a[0], a[1], a[2], a[3])));
+  return real_prctl.get()(option, a[0], a[1], a[2], a[3]);
 }

@@ -13,7 +13,6 @@
 #include "agent/agent.h"
 #include "agent/hooked.h"
 #include "flow/stand_back.h"
-#include "kernel/raw_syscall.h"
 
 namespace drover::agent {
 namespace {
@@ -24,25 +23,42 @@ using flow::StandBackSet;
 
 Hooked<int(pthread_mutexattr_t*, int)> real_setprotocol{"pthread_mutexattr_setprotocol"};
 Hooked<int(pthread_mutexattr_t*, int)> real_setrobust{"pthread_mutexattr_setrobust"};
+Hooked<int(int, int, int, const void*, socklen_t)> real_setsockopt{"setsockopt"};
+Hooked<int(int, int, int)> real_socket{"socket"};
 Hooked<int(const char*, int, ...)> real_open{"open"}, real_open64{"open64"};
 Hooked<int(int, const char*, int, ...)> real_openat{"openat"}, real_openat64{"openat64"};
 Hooked<int(const char*, int)> real_open_2{"__open_2"}, real_open64_2{"__open64_2"};
 Hooked<int(int, const char*, int)> real_openat_2{"__openat_2"}, real_openat64_2{"__openat64_2"};
 
+bool IsPlausible(const void* pointer) {
+  constexpr uint64_t kLowest = 64 << 10, kHighest = uint64_t{1} << 47;
+  const auto address = reinterpret_cast<uint64_t>(pointer);
+  return address >= kLowest && address < kHighest;
+}
+
+void NoteAtTheBoundary(StandBackSet set) {
+  const Passage passage;
+  NoteCall(set);
+}
+
 StandBackSet OfPath(const char* path) {
-  // Most opens end here.
-  if (path == nullptr || path[0] != '/' || path[1] != 'd' || path[2] != 'e') return 0;
+  // Most opens end here. A pointer that cannot be one is left to the kernel.
+  if (!IsPlausible(path) || path[0] != '/' || path[1] != 'd' || path[2] != 'e') return 0;
   return flow::OfDescriptor(path);
 }
 
-// Opens; the devices of which the own path stands back, behind the gate. Their open does not block.
+// Opens. Not inside the gate, because a thread can be cancelled in open and would never leave it:
+// so it is noted twice, and the second time no batch is open that has not heard of it.
 template <class Open>
 int OpenNoted(const char* path, const Open& open) {
   const StandBackSet set = OfPath(path);
   if (set == 0) return open();
-  const Passage passage;
-  NoteCall(set);
-  return open();
+  NoteAtTheBoundary(set);
+  const int result = open();
+  const int error = errno;
+  if (result >= 0) NoteAtTheBoundary(set);
+  errno = error;
+  return result;
 }
 
 mode_t ModeOf(int flags, va_list rest) {
@@ -51,7 +67,7 @@ mode_t ModeOf(int flags, va_list rest) {
 
 bool IsKernelTls(long level, long name, const void* value, unsigned length) {
   constexpr char kName[] = {'t', 'l', 's'};
-  return level == IPPROTO_TCP && name == TCP_ULP && length >= sizeof kName &&
+  return level == IPPROTO_TCP && name == TCP_ULP && length >= sizeof kName && IsPlausible(value) &&
          __builtin_memcmp(value, kName, sizeof kName) == 0;
 }
 
@@ -75,6 +91,8 @@ bool FailsInAHole(int operation) {
 void ResolveStandBack() {
   real_setprotocol.get();
   real_setrobust.get();
+  real_setsockopt.get();
+  real_socket.get();
   for (auto* real : {&real_open, &real_open64}) real->get();
   for (auto* real : {&real_openat, &real_openat64}) real->get();
   for (auto* real : {&real_open_2, &real_open64_2}) real->get();
@@ -101,7 +119,8 @@ uint32_t StandBackOfCall(long number, const uint64_t* a) {
     case SYS_clone:
       return (a[0] & CLONE_THREAD) != 0 ? SetOf(StandBackFrom::kRawThreads) : 0;
     case SYS_clone3:  // struct clone_args begins with the flags
-      return a[0] != 0 && (*reinterpret_cast<const uint64_t*>(a[0]) & CLONE_THREAD) != 0
+      return IsPlausible(reinterpret_cast<const void*>(a[0])) &&
+                     (*reinterpret_cast<const uint64_t*>(a[0]) & CLONE_THREAD) != 0
                  ? SetOf(StandBackFrom::kRawThreads)
                  : 0;
     default:
@@ -114,7 +133,6 @@ uint32_t StandBackOfCall(long number, const uint64_t* a) {
 using namespace drover::agent;
 using drover::flow::SetOf;
 using drover::flow::StandBackFrom;
-using drover::kernel::RawSyscall;
 
 DROVER_EXPORT int pthread_mutexattr_setprotocol(pthread_mutexattr_t* how, int protocol) noexcept {
   if (protocol == PTHREAD_PRIO_INHERIT) {
@@ -134,24 +152,15 @@ DROVER_EXPORT int pthread_mutexattr_setrobust(pthread_mutexattr_t* how, int robu
 
 DROVER_EXPORT int setsockopt(int descriptor, int level, int name, const void* value,
                              socklen_t length) noexcept {
-  const uint64_t a[] = {static_cast<uint64_t>(descriptor), static_cast<uint64_t>(level),
-                        static_cast<uint64_t>(name), reinterpret_cast<uint64_t>(value), length};
-  const auto call = [&] {
-    return static_cast<int>(InErrno(RawSyscall(__NR_setsockopt, a[0], a[1], a[2], a[3], a[4])));
-  };
-  const uint32_t set = StandBackOfCall(SYS_setsockopt, a);
-  if (set == 0) return call();
+  const auto call = [&] { return real_setsockopt.get()(descriptor, level, name, value, length); };
+  if (!IsKernelTls(level, name, value, length)) return call();
   const Passage passage;
-  NoteCall(set);
+  NoteCall(SetOf(StandBackFrom::kKernelTls));
   return call();
 }
 
 DROVER_EXPORT int socket(int domain, int type, int protocol) noexcept {
-  const auto call = [&] {
-    return static_cast<int>(
-        InErrno(RawSyscall(__NR_socket, static_cast<uint64_t>(domain), static_cast<uint64_t>(type),
-                           static_cast<uint64_t>(protocol))));
-  };
+  const auto call = [&] { return real_socket.get()(domain, type, protocol); };
   if (domain != AF_XDP) return call();
   const Passage passage;
   NoteCall(SetOf(StandBackFrom::kXdp));

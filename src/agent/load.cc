@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "agent/agent.h"
+#include "agent/system_calls.h"
 #include "flow/rules.h"
 #include "flow/text.h"
 #include "kernel/raw_syscall.h"
@@ -34,6 +35,8 @@ using kernel::RawSyscall;
 Shared* shared_state = nullptr;
 // What NoteCall was told. In the library's own memory, which a child inherits and no job moves.
 threads::Word seen_calls = 0;
+// Set when the program has put itself into a sandbox: its children are in it, too.
+threads::Word ended_for_good = 0;
 __thread uint32_t gate_depth __attribute__((tls_model("initial-exec"))) = 0;
 
 void* MapPages(size_t bytes) {
@@ -118,6 +121,7 @@ void ListFolders(Settings& settings) {
 
 // A control thread for this process. Where none is to be had, the program simply has no agent.
 void StartAgent(uint64_t nap_ns) {
+  if (ended_for_good.load() != 0) return;
   if (shared_state == nullptr) {
     void* room = MapPages(RoundUp(sizeof(Shared), kPageBytes));
     if (room == nullptr) return;
@@ -135,6 +139,10 @@ void StartAgent(uint64_t nap_ns) {
   madvise(stack, kControlStackBytes, MADV_DONTFORK);
   settings.stack = {reinterpret_cast<uint64_t>(stack), kControlStackBytes};
   settings.seen_calls = &seen_calls;
+  settings.owner = getpid();
+  // Here, because until it has a table of its own the engine must not put anything into the
+  // program's.
+  settings.has_filter = HasFilter();
   settings.marker->seen_calls = seen_calls.load();
   ListFolders(settings);
   settings.nap_ns = nap_ns;
@@ -146,6 +154,12 @@ void StartAgent(uint64_t nap_ns) {
     return;
   }
   shared.control_id.store(shared.control_alive.load());
+}
+
+// A child of vfork shares this memory, and is another process: what it does to itself is none of
+// the engine's business.
+bool IsOwner(const Shared& shared) {
+  return RawSyscall(__NR_getpid) == shared.settings.owner;
 }
 
 void WakeControl(Shared& shared) {
@@ -259,7 +273,8 @@ bool ForkIsGated() {
 
 void EndAgent() {
   Shared* shared = Serving();
-  if (shared == nullptr) return;
+  if (shared == nullptr || !IsOwner(*shared)) return;
+  ended_for_good.store(1);
   if (shared->settings.marker->socket_path[0] != '\0') unlink(shared->settings.marker->socket_path);
   shared->quit.store(1, std::memory_order_release);
   for (uint32_t id; (id = shared->control_alive.load(std::memory_order_acquire)) != 0;) {
@@ -274,7 +289,7 @@ void EndAgent() {
 
 void ShareIdentity() {
   Shared* shared = Serving();
-  if (shared == nullptr) return;
+  if (shared == nullptr || !IsOwner(*shared)) return;
   uint32_t* groups = nullptr;
   long count = RawSyscall(__NR_getgroups, 0, 0);
   const size_t room = RoundUp(static_cast<uint64_t>(count > 0 ? count : 0) * 4 + 1, kPageBytes);

@@ -29,6 +29,8 @@ struct Settings {
   flow::ControlBlockLayout control_blocks;
   Range image;                          // the agent's library: code, data, and the .bss behind them
   Range stack;                          // of the control thread
+  bool has_filter = false;              // a seccomp filter was there when the agent started
+  int32_t owner = 0;                    // the process; a child that shares its memory is not it
   threads::Word* seen_calls = nullptr;  // flow::StandBackSet, by the hooks
   control::Marker* marker = nullptr;
   // A child waits so long before it opens anything: most of them run another program at once, and

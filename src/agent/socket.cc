@@ -51,7 +51,9 @@ bool UsableFolder(const char* folder) {
   RawSyscall(__NR_mkdir, AddressOf(folder), 0700);
   if (RawSyscall(__NR_lstat, AddressOf(folder), AddressOf(&info)) < 0) return false;
   const auto user = static_cast<uint32_t>(RawSyscall(__NR_geteuid));
-  return S_ISDIR(info.st_mode) && (info.st_uid == user || user == 0 || info.st_uid == 0);
+  // Nobody else may put something into the place of what is made there.
+  const bool open_to_others = (info.st_mode & 022) != 0 && (info.st_mode & S_ISVTX) == 0;
+  return S_ISDIR(info.st_mode) && (info.st_uid == user || info.st_uid == 0) && !open_to_others;
 }
 
 }  // namespace
@@ -84,7 +86,7 @@ int64_t OpenSocket(Shared& shared, int32_t pid, uint64_t nonce, char* path, uint
   return result;
 }
 
-int64_t AcceptCaller(int door, int32_t* caller_pid) {
+int64_t AcceptCaller(int door, int32_t* caller_pid, uint32_t* caller_user) {
   const int64_t caller = RawSyscall(__NR_accept4, Arg(door), 0, 0, kCloseOnExec);
   if (caller < 0) return caller;
   struct {
@@ -97,6 +99,7 @@ int64_t AcceptCaller(int door, int32_t* caller_pid) {
   const auto user = static_cast<uint32_t>(RawSyscall(__NR_geteuid));
   if (asked == 0 && (who.user == 0 || who.user == user)) {
     *caller_pid = who.pid;
+    *caller_user = who.user;
     return caller;
   }
   RawSyscall(__NR_close, Arg(caller));

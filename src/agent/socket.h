@@ -12,7 +12,7 @@ namespace drover::agent {
 int64_t OpenSocket(Shared& shared, int32_t pid, uint64_t nonce, char* path, uint32_t path_room);
 
 // Accepts a caller; negative: none, or one that is neither the owner nor root (and is closed).
-int64_t AcceptCaller(int door, int32_t* caller_pid);
+int64_t AcceptCaller(int door, int32_t* caller_pid, uint32_t* caller_user);
 
 // Sends one message with at most one descriptor (negative: none). False: it was dropped.
 bool SendMessage(int to, const void* message, uint32_t bytes, int descriptor);

@@ -59,5 +59,10 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "drover: {}; see `drover --help`\n", error.what());
     return kExitUsage;
   }
-  return chosen.run();
+  try {
+    return chosen.run();
+  } catch (const std::exception& error) {  // of a library: no memory, most likely
+    fmt::print(stderr, "drover: {}\n", error.what());
+    return kExitFailed;
+  }
 }

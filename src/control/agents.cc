@@ -26,6 +26,15 @@ std::string Proc(int pid, const char* file) {
   return fmt::format("/proc/{}/{}", pid, file);
 }
 
+// What another process says of itself may be anything, and goes to a terminal and into JSON.
+void MakePrintable(std::string& text) {
+  for (char& c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte == '\0' || byte == '\n') c = ' ';
+    if (byte < ' ' || byte > '~') c = c == ' ' ? ' ' : '?';
+  }
+}
+
 // Reads the marker out of the process's memory.
 std::optional<Marker> ReadMarker(int pid, uint64_t address) {
   const int memory = open(Proc(pid, "mem").c_str(), O_RDONLY | O_CLOEXEC);
@@ -38,6 +47,8 @@ std::optional<Marker> ReadMarker(int pid, uint64_t address) {
     return std::nullopt;
   marker.socket_path[sizeof marker.socket_path - 1] = '\0';
   marker.build[sizeof marker.build - 1] = '\0';
+  for (char& c : marker.build)
+    if (c != '\0' && (c < ' ' || c > '~')) c = '?';
   return marker;
 }
 
@@ -62,8 +73,8 @@ std::optional<ProcessInfo> ReadProcess(int pid) {
   if (::stat(Proc(pid, "").c_str(), &folder) == 0) info.user = folder.st_uid;
   info.command = ReadWhole(Proc(pid, "cmdline"));
   while (!info.command.empty() && info.command.back() == '\0') info.command.pop_back();
-  for (char& c : info.command)
-    if (c == '\0' || c == '\n') c = ' ';
+  MakePrintable(info.command);
+  MakePrintable(info.name);
   if (info.command.empty()) info.command = fmt::format("[{}]", info.name);
   return info;
 }

@@ -85,7 +85,9 @@ void FillChild(Engine& engine, int child, uint32_t generation) {
     while (holes[i] != 0) {
       const Errno error = engine.kernel.CopyPage(child, holes[i], batch.area + i * kPageBytes);
       if (error == Errno::kOk) ++engine.result->children_filled;
-      if (error != Errno::kAgain) break;
+      // No memory just now is no reason to let the child read zeros: as with putting back, without
+      // a bound.
+      if (error != Errno::kAgain && error != Errno::kNoMemory) break;
       if (HearChild(engine, child, generation)) continue;
       const threads::Word nothing = 0;  // heard, but the child has not gone on yet
       engine.threads.Wait(nothing, 0, kNapNs);

@@ -73,6 +73,10 @@ struct Job {
   Range ranges[kRangesMax] = {};
 };
 
+// Is every field within its bounds, and are the ranges whole pages, rising and disjoint? What comes
+// from elsewhere is looked at before it is used.
+[[nodiscard]] bool IsValid(const Job& job);
+
 // Counts by size: bucket 8*e + f counts values from 2^e * (1 + f/8) on, in nanoseconds.
 struct Histogram {
   uint64_t count = 0;
@@ -105,6 +109,8 @@ enum class Trouble : uint8_t {
   kTargetVanished,  // the process ended
   kNoAgent,         // the process was not started by `drover run`
   kNoSocket,        // the agent found no folder for its socket
+  kBadJob,          // the request is not one that this engine understands
+  kDescriptors,     // too few descriptors are left below RLIMIT_NOFILE
   kDontForkRanges,  // no fork events, and what is inherited could not be looked up
   kAgentEnded,      // the agent was taken out of work, or ended because the program needs it gone
 };

@@ -231,6 +231,11 @@ std::string WordsOf(Trouble trouble, uint32_t detail) {
       return "the process has no agent; start it by `drover run -- PROGRAM`";
     case Trouble::kNoSocket:
       return "the agent found no writable folder for its socket; set DROVER_DIR";
+    case Trouble::kBadJob:
+      return "the agent does not understand the request; are both of the same version?";
+    case Trouble::kDescriptors:
+      return "fewer than 16 descriptors are left below the program's limit; raise it (prlimit "
+             "--nofile)";
     case Trouble::kDontForkRanges:
       return "the program has no right to fork events, and more than 256 ranges that children do "
              "not inherit (or /proc/self/smaps cannot be read); start it with CAP_SYS_PTRACE, or "

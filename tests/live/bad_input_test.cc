@@ -180,7 +180,7 @@ TEST(BadInput, AnAgentOfAnotherVersion) {
   }
   char byte;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  ExpectRefused(Move(child, {"--to", "same"}), 4, "speaks version 2, this drover speaks 1");
+  ExpectRefused(Move(child, {"--to", "same"}), 4, "speaks version 3, this drover speaks 2");
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
 }

@@ -196,8 +196,8 @@ TEST(WhileMoved, OriginalsThatAPipeHoldsKeepTheirContent) {
   munmap(words, kBytes);
 }
 
-// realloc of a large block is an mremap that no hook reaches: what grows while it is registered must
-// not stay so, or its first touch waits for ever.
+// realloc of a large block is an mremap that no hook reaches: what grows while it is registered
+// must not stay so, or its first touch waits for ever.
 TEST(WhileMoved, BlocksGrowByRealloc) {
   auto engine = Engine::Open({});
   ASSERT_TRUE(engine.has_value());

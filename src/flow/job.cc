@@ -1,0 +1,30 @@
+#include "flow/job.h"
+
+namespace drover::flow {
+
+bool IsValid(const Job& job) {
+  if (job.batch_bytes == 0 || job.batch_bytes > kBatchBytesMax ||
+      job.batch_bytes % kPageBytes != 0 || job.range_count > kRangesMax || job.copy_threads < 1 ||
+      job.copy_threads > kCopyThreadsMax ||
+      (job.engine != CopyEngine::kSerial && job.engine != CopyEngine::kThreads))
+    return false;
+  uint64_t at = 0;
+  for (uint32_t i = 0; i < job.range_count; ++i) {
+    const Range& range = job.ranges[i];
+    if (range.empty() || range.start % kPageBytes != 0 || range.length % kPageBytes != 0 ||
+        range.start < at || range.end() < range.start)
+      return false;
+    at = range.end();
+  }
+  const Placement& placement = job.placement;
+  if (placement.node_count > kNodesMax || placement.spread_count > kNodesMax) return false;
+  for (uint32_t i = 0; i < placement.spread_count; ++i)
+    if (placement.spread[i] < 0 || placement.spread[i] >= static_cast<int16_t>(kNodesMax) ||
+        placement.spread_weight[i] == 0)
+      return false;
+  for (const int16_t target : placement.target_of)
+    if (target < Placement::kSpread || target >= static_cast<int16_t>(kNodesMax)) return false;
+  return true;
+}
+
+}  // namespace drover::flow
