@@ -36,11 +36,15 @@ kernel::Errno ControlBlocks::Find(kernel::Kernel& kernel, const ControlBlockLayo
   if (!listed.has_value()) return listed.error();
   if (*listed > kControlBlocksMax) return kernel::Errno::kNoMemory;
   count_ = 0;
+  now_ ^= 1;
+  seen_count_[now_] = 0;
   for (uint64_t i = 0; i < *listed; ++i) {
-    const auto head = kernel.RobustListOf(threads_[i]);
+    auto head = kernel.RobustListOf(threads_[i]);
     if (!head.has_value() && head.error() == kernel::Errno::kNoProcess) continue;  // has ended
     if (!head.has_value()) return head.error();
+    if (*head == 0 && RuleHolds(Rule::kEndingThreads)) head = HeadBefore(threads_[i]);
     if (*head == 0) continue;
+    seen_[now_][seen_count_[now_]++] = {threads_[i], *head};
     if (!layout.known) {
       Add(*head - kAroundBytes, 2 * kAroundBytes);
       continue;
@@ -57,6 +61,13 @@ kernel::Errno ControlBlocks::Find(kernel::Kernel& kernel, const ControlBlockLayo
       AddBlock(block, layout);
   Sort();
   return kernel::Errno::kOk;
+}
+
+uint64_t ControlBlocks::HeadBefore(int32_t thread) const {
+  const uint32_t before = now_ ^ 1;
+  for (uint32_t i = 0; i < seen_count_[before]; ++i)
+    if (seen_[before][i].thread == thread) return seen_[before][i].head;
+  return 0;
 }
 
 bool ControlBlocks::IsStranger(kernel::Kernel& kernel, int32_t pid, int32_t thread) {

@@ -47,6 +47,7 @@ class ControlBlocks {
   [[nodiscard]] static bool IsStranger(kernel::Kernel& kernel, int32_t pid, int32_t thread);
 
  private:
+  uint64_t HeadBefore(int32_t thread) const;
   void Add(uint64_t start, uint64_t length);
   void AddBlock(uint64_t block, const ControlBlockLayout& layout);
   void Sort();
@@ -58,6 +59,15 @@ class ControlBlocks {
   Block blocks_[2 * kControlBlocksMax + 2 * kYoungThreadsMax];
   uint32_t count_;
   int32_t threads_[kControlBlocksMax];
+  // The heads of this look and of the one before: a thread that is ending has dropped its head a
+  // moment before the kernel writes to its block for the last time.
+  struct Seen {
+    int32_t thread;
+    uint64_t head;
+  };
+  Seen seen_[2][kControlBlocksMax];
+  uint32_t seen_count_[2];
+  uint32_t now_;
 };
 
 }  // namespace drover::flow

@@ -108,6 +108,7 @@ struct Engine {
   threads::Word* dont_fork_changed;
   uint32_t dont_fork_count = 0;
   Range dont_fork[kDontForkRangesMax];
+  Range wiped[kDontForkRangesMax];
   threads::Word* seen_calls;
   SelfTestStep self_test_failed = SelfTestStep::kNone;
   MoveLock lock;
@@ -161,6 +162,17 @@ struct Engine {
     return false;
   }
 };
+
+// False: the application stays in a gated call (own_path_trouble says so), and the gate is open.
+[[nodiscard]] inline bool CloseGate(Engine& engine) {
+  const auto pause = [&] {
+    const threads::Word nothing = 0;
+    engine.threads.Wait(nothing, 0, kGateWaitNs);
+  };
+  if (engine.gate.CloseInTime(kGateWaitNs, kGateTriesMax, pause)) return true;
+  engine.result->own_path_trouble = Trouble::kGateStuck;
+  return false;
+}
 
 // Measures one phase.
 class PhaseTimer {

@@ -96,12 +96,28 @@ void FillChild(Engine& engine, int child, uint32_t generation) {
   engine.kernel.CloseChild(child);  // wakes the child, so only after its last hole is filled
 }
 
+// What the application wants wiped in its children (MADV_WIPEONFORK: the state of a random generator,
+// for one) is no hole there. Looked up now, because a fork that finds pages away is rare, and walks
+// all page tables itself.
+void KeepWiped(Engine& engine) {
+  const Batch& batch = engine.batch;
+  const auto listed = engine.kernel.ListInherited(kernel::Inherited::kEmpty, engine.wiped);
+  if (!listed.has_value()) return;
+  const uint64_t count = *listed < kDontForkRangesMax ? *listed : kDontForkRangesMax;
+  for (uint64_t k = 0; k < count; ++k)
+    for (uint64_t i = 0; i < batch.page_count; ++i)
+      if (engine.wiped[k].Contains(engine.child_holes[0][i])) engine.child_holes[0][i] = 0;
+}
+
 void FillFirstChild(Engine& engine, int child) {
   const Batch& batch = engine.batch;
-  for (uint64_t i = 0; i < batch.page_count; ++i)
-    engine.child_holes[0][i] =
-        batch.state[i] == PageState::kIsolated && RuleHolds(Rule::kFillChildren) ? batch.address[i]
-                                                                                 : 0;
+  bool any = false;
+  for (uint64_t i = 0; i < batch.page_count; ++i) {
+    const bool hole = batch.state[i] == PageState::kIsolated && RuleHolds(Rule::kFillChildren);
+    engine.child_holes[0][i] = hole ? batch.address[i] : 0;
+    any = any || hole;
+  }
+  if (any && RuleHolds(Rule::kKeepWiped)) KeepWiped(engine);
   FillChild(engine, child, 0);
 }
 

@@ -45,8 +45,7 @@ bool MoveBatch(Engine& engine) {
   Batch& batch = engine.batch;
   const uint64_t area = batch.area, pool = batch.pool, length = batch.live.length;
   Prepare(engine);
-  if (RuleHolds(Rule::kGate) && !engine.gate.Close(kGateWaitNs)) {
-    engine.result->own_path_trouble = Trouble::kGateStuck;
+  if (RuleHolds(Rule::kGate) && !CloseGate(engine)) {
     CloseTable(engine);
     FreeAreas(engine, area, pool, length);
     return false;

@@ -47,6 +47,16 @@ class Gate {
     return true;
   }
 
+  // The same, again and again with pauses in which callers pass.
+  template <class Pause>
+  [[nodiscard]] bool CloseInTime(uint64_t patience_ns, uint32_t tries, const Pause& pause) {
+    for (uint32_t i = 0; i < tries; ++i) {
+      if (Close(patience_ns)) return true;
+      pause();
+    }
+    return false;
+  }
+
   void Open() {
     word_.fetch_and(~kClosed, std::memory_order_release);
     threads::FutexWakeAll(word_);

@@ -39,8 +39,11 @@ inline constexpr uint32_t kWaitersMax = 1024;
 inline constexpr uint32_t kGenerationsMax = 8;
 // Faults set aside because a change of mappings was under way when they were to be answered.
 inline constexpr uint32_t kPostponedFaultsMax = 64;
-// How long a batch waits for the application to leave a gated call before the job gives up.
-inline constexpr uint64_t kGateWaitNs = 10'000'000'000;
+// How long a batch keeps the gate closed while it waits for the application to leave a gated call:
+// whoever is inside may be waiting for somebody who waits outside. Then it opens for as long, and
+// tries again so many times before the job gives up.
+inline constexpr uint64_t kGateWaitNs = 10'000'000;
+inline constexpr uint32_t kGateTriesMax = 500;
 // Pages of one move_pages(2) call.
 inline constexpr uint32_t kKernelChunkPages = 512;
 // Pages of one chunk that are tried by themselves because their batch came back without a status.

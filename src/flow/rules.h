@@ -23,6 +23,7 @@ enum class Rule : uint32_t {
   kAnswerFirstTouch,  // a fault on a page that was never there is answered at once
   kGate,              // mremap and the like wait for the batch boundary
   kYoungThreads,      // threads made a moment ago are looked for, too
+  kEndingThreads,     // and threads in the middle of their end
   kTableFirst,        // the batch's table stands before the registration
   kDrainBeforeOut,    // events are carried out before the move-out
   kDrainBeforeIn,     // and again before the move-in
@@ -30,6 +31,7 @@ enum class Rule : uint32_t {
   kDropDiscarded,     // isolated pages that are discarded do not come back
   kBarrier,           // late writers through /proc/PID/mem are waited out
   kFillChildren,      // a child made in a window gets the isolated originals
+  kKeepWiped,         // but for what the application wants wiped there
   kAreasDontFork,     // isolation areas and pool are not inherited
   kGuardFork,         // without fork events a batch's range is not inherited while it is away
   kGateFork,          // and fork waits for the batch boundary

@@ -170,12 +170,15 @@ void StandBack(Engine& engine) {
   if (engine.seen_calls != nullptr) {
     // Whoever is inside a hooked call has made or opened what it asks for when the gate closes, so
     // the look below finds it; whoever comes later is heard of.
-    if (!engine.gate.Close(kGateWaitNs)) {
-      engine.result->own_path_trouble = Trouble::kGateStuck;
-      return;
-    }
+    if (!CloseGate(engine)) return;
     set = engine.seen_calls->fetch_and(kSeenForGood) & kSeenForGood;
     engine.gate.Open();
+  }
+  // The heads of all threads are known before those without one are waited for: who loses its head
+  // later was seen with it.
+  if (engine.control_blocks.Find(engine.kernel, engine.layout, engine.young) != Errno::kOk) {
+    engine.result->own_path_trouble = Trouble::kThreadsHidden;
+    return;
   }
   set |= LookAt({.kernel = engine.kernel,
                  .own_threads = engine.engine_threads,

@@ -63,7 +63,7 @@ class LinuxKernel final : public Kernel {
   Result<uint64_t> ReadFile(const char* path, std::span<char> buffer) override;
   Errno VisitDescriptors(Visit visit, void* context) override;
   Result<SocketKind> LookAtSocket(int descriptor) override;
-  Result<uint64_t> ListDontFork(std::span<Range> ranges) override;
+  Result<uint64_t> ListInherited(Inherited how, std::span<Range> ranges) override;
   uint64_t InvoluntarySwitches() override;
   uint64_t NowNs() override;
   void PinThread() override;

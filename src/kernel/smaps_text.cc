@@ -1,4 +1,4 @@
-// The real kernel: which mappings are not inherited. Only smaps tells (VmFlags: dc), in text.
+// The real kernel: what a child gets of each mapping. Only smaps tells (VmFlags), in text.
 #include <asm/unistd.h>
 #include <fcntl.h>
 
@@ -22,7 +22,7 @@ bool HasFlag(std::string_view line, std::string_view flag) {
 
 }  // namespace
 
-Result<uint64_t> LinuxKernel::ListDontFork(std::span<Range> ranges) {
+Result<uint64_t> LinuxKernel::ListInherited(Inherited how, std::span<Range> ranges) {
   const int64_t file = RawSyscallRetry(__NR_openat, Arg(AT_FDCWD), AddressOf("/proc/self/smaps"),
                                        O_RDONLY | O_CLOEXEC);
   if (file < 0) return std::unexpected(ErrnoOf(file));
@@ -39,7 +39,7 @@ Result<uint64_t> LinuxKernel::ListDontFork(std::span<Range> ranges) {
       if (!line.starts_with(kFlags)) {
         Mapping next;
         if (ParseMapsLine(line, &next)) mapping = next;
-      } else if (HasFlag(line, "dc")) {
+      } else if (HasFlag(line, how == Inherited::kNot ? "dc" : "wf")) {
         if (count < ranges.size()) ranges[count] = mapping.range;
         ++count;
       }

@@ -130,6 +130,12 @@ enum class SocketKind : uint8_t {
   kXdp,        // AF_XDP
 };
 
+// What a child gets of a mapping.
+enum class Inherited : uint8_t {
+  kNot,    // MADV_DONTFORK
+  kEmpty,  // MADV_WIPEONFORK
+};
+
 enum class RegisterMode : uint64_t { kMissing = 1, kWriteProtect = 2 };
 
 // The answer of UFFDIO_MOVE. It is a claim, not a proof: from Linux 6.18 on the call sometimes

@@ -18,6 +18,23 @@ TEST_F(Flow, AChildMadeInAWindowReadsWhatItsParentHad) {
   world_.app.EndChild(child);
 }
 
+// Memory that the application wants wiped in its children is not filled there.
+TEST_F(Flow, AChildMadeInAWindowDoesNotGetWhatIsToBeWiped) {
+  const Range kept = world_.MapFilled(4), wiped = world_.MapFilled(4);
+  world_.app.AdviseWipeOnFork(wiped);
+  uint64_t child = 0;
+  // The window of the piece that is wiped: the second or the first, as the walk goes.
+  world_.model.SetHook([&](Call call, uint64_t) {
+    if (call == Call::kProtect && child == 0 && !world_.Present(wiped.start))
+      child = world_.app.StartFork();
+  });
+  world_.Run(world_.ToSame());
+  ASSERT_NE(child, 0u);
+  EXPECT_EQ(world_.app.ChildReadWord(child, wiped.start), uint64_t{0});
+  EXPECT_EQ(world_.app.ChildReadWord(child, kept.start), world_.app.ReadWord(kept.start));
+  world_.app.EndChild(child);
+}
+
 // Shared with a child, the isolated originals and their targets would refuse to move in.
 TEST_F(Flow, AChildMadeInAWindowDoesNotKeepThePagesFromMoving) {
   world_.MapFilled(16);

@@ -128,5 +128,23 @@ TEST_F(Flow, TheControlBlockOfAThreadThatWasJustMadeStays) {
   EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), 15u);
 }
 
+// It has dropped its robust list already, and the kernel has not yet told the thread that joins it.
+TEST_F(Flow, TheControlBlockOfAThreadThatIsEndingStays) {
+  const Range range = world_.MapFilled(16);
+  const Range block{range.start + 5 * kPageBytes, kPageBytes};
+  world_.model.AddThread(1, block.start + 0x2e0);
+  Job job = world_.ToSame();
+  job.batch_bytes = 2 * kPageBytes;
+  uint64_t asked = 0;
+  world_.recorder.ask = [&](const JobResult&) {
+    if (++asked == 2) world_.model.AddThread(1, 0);  // of its own, before the batch with its block
+    return Next::kGoOn;
+  };
+  const auto before = world_.Frames(block);
+  world_.Run(job);
+  EXPECT_EQ(world_.Frames(block), before);
+  EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), 15u);
+}
+
 }  // namespace
 }  // namespace drover::flow

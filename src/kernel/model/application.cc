@@ -97,6 +97,11 @@ void Application::AdviseDontFork(Range range) {
   machine_.space.ForEachVma(range, [](Vma& vma) { vma.attributes.dont_fork = true; });
 }
 
+void Application::AdviseWipeOnFork(Range range) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.space.ForEachVma(range, [](Vma& vma) { vma.attributes.wipe_on_fork = true; });
+}
+
 bool Application::IsInherited(uint64_t address) {
   const std::lock_guard lock(machine_.mutex);
   const Vma* vma = machine_.space.Find(address);

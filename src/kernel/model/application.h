@@ -42,6 +42,7 @@ class Application {
   void Grow(Range mapping, uint64_t more_bytes);
   void AdviseHuge(Range range);
   void AdviseDontFork(Range range);
+  void AdviseWipeOnFork(Range range);
   void Guard(Range range);  // MADV_GUARD_INSTALL
 
   void RegisterElsewhere(Range range);  // a userfaultfd of the application's own

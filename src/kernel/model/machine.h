@@ -43,9 +43,9 @@ enum class Call {
   kReadFile,
   kVisitDescriptors,
   kLookAtSocket,
-  kListDontFork,
+  kListInherited,
 };
-inline constexpr int kCallKinds = static_cast<int>(Call::kListDontFork) + 1;
+inline constexpr int kCallKinds = static_cast<int>(Call::kListInherited) + 1;
 
 // Something that an application's thread does and may have to wait for.
 enum class ActionState { kWaiting, kDone, kKilled };  // kKilled: SIGSEGV

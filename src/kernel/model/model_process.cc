@@ -145,12 +145,14 @@ Errno ModelKernel::VisitDescriptors(Visit visit, void* context) {
   return Errno::kOk;
 }
 
-Result<uint64_t> ModelKernel::ListDontFork(std::span<Range> ranges) {
-  const auto lock = machine_.Enter(Call::kListDontFork);
+Result<uint64_t> ModelKernel::ListInherited(Inherited how, std::span<Range> ranges) {
+  const auto lock = machine_.Enter(Call::kListInherited);
   uint64_t count = 0;
   for (const Vma* vma = machine_.space.FindNext(0); vma != nullptr;
        vma = machine_.space.FindNext(vma->range.end())) {
-    if (!vma->attributes.dont_fork) continue;
+    const bool listed = how == Inherited::kNot ? vma->attributes.dont_fork
+                                               : vma->attributes.wipe_on_fork;
+    if (!listed) continue;
     if (count < ranges.size()) ranges[count] = vma->range;
     ++count;
   }
