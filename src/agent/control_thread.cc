@@ -300,6 +300,7 @@ bool Control::MakeEngine() {
                               .control_blocks = shared_.settings.control_blocks,
                               .young = &shared_.young,
                               .engine_threads = 1,
+                              .own_table = true,
                               .self_test = self_test_,
                               .fork_events = fork_events_,
                               .dont_fork_changed = &shared_.dont_fork_changed,

@@ -48,7 +48,11 @@ std::expected<flow::JobResult, Error> MoveFromOutside(
     const std::atomic<bool>& cancel,
     const std::function<void(const control::Progress&)>& progress) {
   kernel::LinuxKernel kernel;
-  if (const auto error = kernel.OpenProcess(pid); error != kernel::Errno::kOk)
+  const auto error = kernel.OpenProcess(pid);
+  if (error == kernel::Errno::kNoProcess || error == kernel::Errno::kNoEntry)
+    return std::unexpected(
+        Error{Error::Kind::kTargetGone, fmt::format("process {} has ended", pid)});
+  if (error != kernel::Errno::kOk)
     return std::unexpected(Error{Error::Kind::kNotPermitted,
                                  fmt::format("process {} cannot be looked at: {}; run drover as "
                                              "its user or as root",

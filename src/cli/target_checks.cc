@@ -96,7 +96,11 @@ std::expected<void, Error> CheckGroup(LinuxKernel& kernel, int pid, const flow::
 std::expected<void, Error> CheckRangesAndMemory(int pid, const flow::Job& job,
                                                 const topology::Nodes&) {
   LinuxKernel kernel;
-  if (kernel.OpenProcess(pid) != kernel::Errno::kOk)
+  const auto opened = kernel.OpenProcess(pid);
+  if (opened == kernel::Errno::kNoProcess || opened == kernel::Errno::kNoEntry)
+    return std::unexpected(
+        Error{Error::Kind::kTargetGone, fmt::format("process {} has ended", pid)});
+  if (opened != kernel::Errno::kOk)
     return std::unexpected(Error{Error::Kind::kNotPermitted,
                                  fmt::format("process {} may not be looked at; run drover as its "
                                              "user or as root",

@@ -151,6 +151,13 @@ ssize_t Client::Receive(void* message, size_t room, int* descriptor, int timeout
 
 void Client::GrantRights() {
   const int pid = agent_.process.pid;
+  // What the process sends back is made to work only if it is what was asked for.
+  const auto is_userfault = [](int descriptor) {
+    char target[64] = {};
+    const std::string link = fmt::format("/proc/self/fd/{}", descriptor);
+    return readlink(link.c_str(), target, sizeof target - 1) > 0 &&
+           std::string_view(target) == "anon_inode:[userfaultfd]";
+  };
   const int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
   const int pagemap = open(fmt::format("/proc/{}/pagemap", pid).c_str(), O_RDONLY | O_CLOEXEC);
   if (device >= 0 && pagemap >= 0) {
@@ -160,7 +167,7 @@ void Client::GrantRights() {
     if (Send(&grant, sizeof grant, {device, pagemap}) &&
         Receive(&handshake, sizeof handshake, &userfault, kAnswerMs) ==
             static_cast<ssize_t>(sizeof handshake) &&
-        userfault >= 0) {
+        is_userfault(userfault) && handshake.features == kernel::kFeaturesWanted) {
       auto done = Make<HandshakeDone>(Type::kHandshakeDone);
       done.error =
           static_cast<int32_t>(kernel::LinuxKernel::ShakeHands(userfault, handshake.features));

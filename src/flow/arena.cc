@@ -2,6 +2,8 @@
 #include <new>
 
 #include "flow/flow.h"
+#include "flow/headroom.h"
+#include "flow/text.h"
 
 namespace drover::flow {
 namespace {
@@ -9,6 +11,18 @@ namespace {
 constexpr uint64_t kStateBytes = RoundUp(sizeof(Engine), kHugeBytes);
 
 using kernel::Advice;
+
+// Does the process have locked memory?
+bool LocksMemory(kernel::Kernel& kernel) {
+  char text[4096];
+  const auto got = kernel.ReadFile("/proc/self/status", text);
+  std::string_view rest(text, got.has_value() ? *got : 0), line;
+  while (EatLine(&rest, &line)) {
+    uint64_t kilobytes = 0;
+    if (EatWord(&line, "VmLck:")) return EatNumber(&line, &kilobytes) && kilobytes > 0;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -19,6 +33,8 @@ uint64_t ArenaBytes(uint64_t) {
 Engine* MakeEngine(const Parts& parts, Range stacks) {
   kernel::Kernel& kernel = parts.kernel;
   const uint64_t bytes = ArenaBytes(0);
+  // After mlockall(MCL_FUTURE) a mapping is filled when it is made, and beyond a limit that kills.
+  if (LocksMemory(kernel) && FreeBelowGroupLimits(kernel, 0) < 2 * bytes) return nullptr;
   const auto mapped = kernel.Map(bytes);
   if (!mapped.has_value()) return nullptr;
   const Range arena{*mapped, bytes};
@@ -27,6 +43,7 @@ Engine* MakeEngine(const Parts& parts, Range stacks) {
   const uint64_t state = RoundUp(arena.start, kHugeBytes);
   (void)kernel.Advise({state, kStateBytes}, Advice::kNoHugePage);
   (void)kernel.Unlock(arena);
+  (void)kernel.Advise(arena, Advice::kDontNeed);
   auto* engine = new (reinterpret_cast<void*>(state)) Engine(parts);
   uint64_t at = state + kStateBytes;
   for (uint64_t* area :

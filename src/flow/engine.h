@@ -52,6 +52,7 @@ struct Parts {
   ControlBlockLayout control_blocks;
   YoungThreads* young = nullptr;    // the gate's record of threads, where pthread_create passes it
   uint32_t engine_threads = 0;      // threads without a control block that are the house's own
+  bool own_table = false;           // the engine's descriptors stand in a table of their own
   uint32_t visible_userfaults = 0;  // userfaultfds of the house's own in the program's table
   bool self_test = false;           // before the first job by the own path (own_path.h)
   bool fork_events = true;          // does the userfaultfd tell of forks
@@ -88,6 +89,7 @@ struct Engine {
         layout(parts.control_blocks),
         young(parts.young),
         engine_threads(parts.engine_threads),
+        own_table(parts.own_table),
         visible_userfaults(parts.visible_userfaults),
         self_test_due(parts.self_test),
         fork_events(parts.fork_events),
@@ -102,6 +104,7 @@ struct Engine {
   ControlBlockLayout layout;
   YoungThreads* young;
   uint32_t engine_threads;
+  bool own_table;
   uint32_t visible_userfaults;
   bool self_test_due;
   bool fork_events;

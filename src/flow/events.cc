@@ -96,9 +96,9 @@ void FillChild(Engine& engine, int child, uint32_t generation) {
   engine.kernel.CloseChild(child);  // wakes the child, so only after its last hole is filled
 }
 
-// What the application wants wiped in its children (MADV_WIPEONFORK: the state of a random generator,
-// for one) is no hole there. Looked up now, because a fork that finds pages away is rare, and walks
-// all page tables itself.
+// What the application wants wiped in its children (MADV_WIPEONFORK: the state of a random
+// generator, for one) is no hole there. Looked up now, because a fork that finds pages away is
+// rare, and walks all page tables itself.
 void KeepWiped(Engine& engine) {
   const Batch& batch = engine.batch;
   const auto listed = engine.kernel.ListInherited(kernel::Inherited::kEmpty, engine.wiped);

@@ -14,9 +14,28 @@ void SortOut(Batch& batch, uint64_t i, Why why) {
   batch.why[i] = why;
 }
 
-// What a registered range has now. Pages that went meanwhile are withdrawn.
+// A wanted page that the scan does not show is gone, or was swapped out since it was collected.
+// What is absent has been discarded if it was marked; a page in swap has not.
+void NoteNotPresent(Engine& engine, uint64_t i) {
+  Batch& batch = engine.batch;
+  if (engine.entries[i].swapped()) {
+    SortOut(batch, i, Why::kSwapped);
+    return;
+  }
+  if (engine.entries[i].present()) {  // a zero page, or one of a file
+    if (batch.state[i] == PageState::kWanted) batch.state[i] = PageState::kWithdrawn;
+    return;
+  }
+  if (batch.state[i] == PageState::kWanted) batch.state[i] = PageState::kWithdrawn;
+  if (batch.state[i] == PageState::kWithdrawn || batch.state[i] == PageState::kNotWanted)
+    engine.marks.Remove(batch.address[i]);
+}
+
+// What a registered range has now, by its entries and by a scan (which knows huge and zero pages).
 bool LookAgain(Engine& engine) {
   Batch& batch = engine.batch;
+  if (engine.kernel.ReadEntries(batch.live.start, {engine.entries, batch.page_count}) != Errno::kOk)
+    return false;
   uint64_t walk_end = 0;
   const uint64_t zero = RuleHolds(Rule::kNoZeroPages) ? kernel::kPageZero : 0;
   const auto found = engine.kernel.Scan(batch.live, kernel::kPagePresent, kernel::kPageFile | zero,
@@ -27,13 +46,7 @@ bool LookAgain(Engine& engine) {
     const bool last = k == *found;
     const uint64_t first =
         last ? batch.page_count : (engine.regions[k].start - batch.live.start) / kPageBytes;
-    for (; at < first; ++at)
-      if (batch.state[at] == PageState::kWanted) {
-        batch.state[at] = PageState::kWithdrawn;
-        engine.marks.Remove(batch.address[at]);
-      } else if (batch.state[at] == PageState::kNotWanted) {
-        engine.marks.Remove(batch.address[at]);  // seen absent: the discard has happened
-      }
+    for (; at < first; ++at) NoteNotPresent(engine, at);
     if (last) break;
     const uint64_t end = (engine.regions[k].end - batch.live.start) / kPageBytes;
     const bool huge = (engine.regions[k].categories & kernel::kPageHuge) != 0;
@@ -45,10 +58,9 @@ bool LookAgain(Engine& engine) {
 }
 
 // Sorts out what would refuse inside the window, where every refusal costs.
-bool SortWanted(Engine& engine) {
+void SortWanted(Engine& engine) {
   Batch& batch = engine.batch;
-  const std::span entries(engine.entries, batch.page_count);
-  if (engine.kernel.ReadEntries(batch.live.start, entries) != Errno::kOk) return false;
+  const kernel::PageEntry* entries = engine.entries;
   for (uint64_t i = 0; i < batch.page_count; ++i) {
     if (batch.state[i] != PageState::kWanted) continue;
     if (engine.marks.Has(batch.address[i])) SortOut(batch, i, Why::kDiscarding);
@@ -57,7 +69,7 @@ bool SortWanted(Engine& engine) {
     if (RuleHolds(Rule::kControlBlocks) && engine.control_blocks.Holds(batch.address[i]))
       SortOut(batch, i, Why::kControlBlock);
   }
-  if (!batch.huge) return true;
+  if (!batch.huge) return;
   // A huge page goes whole or not at all.
   for (uint64_t slot = 0; slot < batch.page_count; slot += kPagesPerHuge)
     for (uint64_t i = slot; i < slot + kPagesPerHuge; ++i) {
@@ -66,7 +78,6 @@ bool SortWanted(Engine& engine) {
         SortOut(batch, k, batch.state[i] == PageState::kRefused ? batch.why[i] : Why::kUnstable);
       break;
     }
-  return true;
 }
 
 bool AnyWanted(const Batch& batch) {
@@ -195,7 +206,9 @@ bool OpenBatch(Engine& engine) {
     return false;
   }
   engine.lock.Lock();
-  const bool ready = area_registered && LookAgain(engine) && SortWanted(engine) && AnyWanted(batch);
+  bool ready = area_registered && LookAgain(engine);
+  if (ready) SortWanted(engine);
+  ready = ready && AnyWanted(batch);
   for (uint64_t i = 0; !ready && i < batch.page_count; ++i) SortOut(batch, i, Why::kUnstable);
   engine.lock.Unlock();
   if (!ready) Release(engine);

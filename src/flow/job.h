@@ -18,6 +18,7 @@ enum class Why : uint8_t {
   kFile,              // a page of a file, or of shared memory
   kStack,             // the main thread's stack
   kControlBlock,      // a thread's control block
+  kSwapped,           // it was swapped out before its turn came
   kDiscarding,        // the application has thrown it away, and the kernel has not yet done so
   kPartOfHuge,        // the requested range cuts a huge page
   kNoTargetMemory,    // no page on the target node within the limits

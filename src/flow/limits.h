@@ -58,6 +58,9 @@ inline constexpr uint32_t kPiecesMendedAfterBusy = 16;
 inline constexpr uint32_t kYoungThreadsMax = 1024;
 // Mappings that the application itself has set to MADV_DONTFORK (looked up without fork events).
 inline constexpr uint32_t kDontForkRangesMax = 256;
+// Descriptors that must be free in the engine's table: each child that is made in a window comes
+// with one.
+inline constexpr uint64_t kDescriptorsSpared = 16;
 // How long a look at the memory limits is believed.
 inline constexpr uint64_t kHeadroomAgeNs = 50'000'000;
 

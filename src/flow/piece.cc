@@ -10,6 +10,7 @@ using kernel::Errno;
 
 // May another try help?
 bool Curable(Why why) {
+  // (A page in swap would have to be touched first.)
   return why == Why::kBusy || why == Why::kNotTried || why == Why::kUnstable;
 }
 

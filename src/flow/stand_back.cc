@@ -144,6 +144,27 @@ bool HasRawThreads(const Look& look) {
   return found;
 }
 
+// A fork whose descriptor does not fit into the engine's table could not be heard, and would wait
+// for ever.
+bool HasDescriptorsLeft(Engine& engine) {
+  char text[4096];
+  const auto got = engine.kernel.ReadFile("/proc/self/limits", text);
+  if (!got.has_value()) return true;
+  uint64_t limit = ~uint64_t{0};
+  std::string_view rest(text, *got), line;
+  while (EatLine(&rest, &line))
+    if (EatWord(&line, "Max open files") && !EatNumber(&line, &limit)) limit = ~uint64_t{0};
+  uint64_t used = 16;  // of a table of its own: a dozen at most
+  if (!engine.own_table) {
+    used = 0;
+    const auto count = [](void* context, int, std::string_view) {
+      ++*static_cast<uint64_t*>(context);
+    };
+    (void)engine.kernel.VisitDescriptors(count, &used);
+  }
+  return limit >= used + kDescriptorsSpared;
+}
+
 void SetTrouble(Engine& engine, StandBackSet set) {
   engine.result->own_path_trouble = Trouble::kStandsBack;
   engine.result->own_path_detail = set;
@@ -166,6 +187,10 @@ StandBackSet LookAt(const Look& look) {
 
 void StandBack(Engine& engine) {
   if (engine.result->own_path_trouble != Trouble::kNone) return;
+  if (!HasDescriptorsLeft(engine)) {
+    engine.result->own_path_trouble = Trouble::kDescriptors;
+    return;
+  }
   StandBackSet set = 0;
   if (engine.seen_calls != nullptr) {
     // Whoever is inside a hooked call has made or opened what it asks for when the gate closes, so

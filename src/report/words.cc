@@ -32,6 +32,9 @@ Words WordsOf(Why why) {
     case Why::kControlBlock:
       return {"control block of a thread", false,
               "with two nodes the kernel path moves it; `--to same` cannot"};
+    case Why::kSwapped:
+      return {"swapped out while the move was under way", true,
+              "it comes back on the node where it is next touched"};
     case Why::kDiscarding:
       return {"the program has thrown it away, and the kernel has not freed it yet", true,
               "try again later"};

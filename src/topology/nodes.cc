@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <fstream>
 #include <sstream>
 
@@ -31,18 +32,21 @@ uint64_t MeminfoBytes(const std::string& path, const std::string& key) {
 }  // namespace
 
 bool ParseIdList(const std::string& text, std::vector<int>* ids) {
+  constexpr int kHighest = 65535;
   ids->clear();
   std::istringstream items(text);
   for (std::string item; std::getline(items, item, ',');) {
-    int first = 0, last = 0, used = 0;
-    if (std::sscanf(item.c_str(), "%d%n", &first, &used) != 1 || first < 0) return false;
-    last = first;
-    if (static_cast<size_t>(used) < item.size()) {
-      int more = 0;
-      if (std::sscanf(item.c_str() + used, "-%d%n", &last, &more) != 1) return false;
-      if (used + more != static_cast<int>(item.size()) || last < first || last > 65535)
-        return false;
+    int first = 0;
+    const char* const end = item.data() + item.size();
+    auto [at, error] = std::from_chars(item.data(), end, first);
+    int last = first;
+    if (error == std::errc() && at != end) {
+      if (*at != '-') return false;
+      const auto more = std::from_chars(at + 1, end, last);
+      at = more.ptr, error = more.ec;
     }
+    if (error != std::errc() || at != end || first < 0 || last < first || last > kHighest)
+      return false;
     for (int id = first; id <= last; ++id) ids->push_back(id);
   }
   return !ids->empty();

@@ -75,6 +75,15 @@ TEST_F(Flow, PagesInSwapAreLeftThere) {
   EXPECT_EQ(world_.Run(world_.ToSame()).pages_requested, 12u);
 }
 
+TEST_F(Flow, APageThatIsSwappedOutMeanwhileIsNotGone) {
+  const Range range = world_.MapFilled(16);
+  const Range swapped{range.start, 4 * kPageBytes};
+  world_.Before(Call::kRegister, 1, [&] { world_.app.SwapOut(swapped); });
+  world_.Run(world_.ToSame());
+  EXPECT_EQ(world_.recorder.Count(swapped, Why::kSwapped), 4u);
+  EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), 12u);
+}
+
 TEST_F(Flow, NamedRangesAndNothingElse) {
   const Range first = world_.MapFilled(16), second = world_.MapFilled(16);
   Job job = world_.ToSame();

@@ -89,6 +89,22 @@ TEST_F(Flow, TheEngineStopsNearTheLimitOfMappings) {
   EXPECT_EQ(world_.Run(world_.ToSame()).pages_moved, 16u);
 }
 
+// A fork in a window brings a descriptor; one that could not be taken would hang the program.
+TEST_F(Flow, TheEngineStandsBackWhereDescriptorsAreFew) {
+  world_.MapFilled(16);
+  for (int i = 0; i < 10; ++i) world_.model.AddDescriptor("/dev/null");
+  const auto limits = [](const char* count) {
+    return std::string(
+               "Limit                     Soft Limit           Hard Limit           Units\n"
+               "Max open files            ") +
+           count + "                   4096       files\n";
+  };
+  world_.model.SetFile("/proc/self/limits", limits("25"));
+  EXPECT_EQ(world_.Run(world_.ToSame()).own_path_trouble, Trouble::kDescriptors);
+  world_.model.SetFile("/proc/self/limits", limits("26"));
+  EXPECT_EQ(world_.Run(world_.ToSame()).pages_moved, 16u);
+}
+
 // A change of mappings that does not come to its end: the window is given up, not held open.
 TEST_F(Flow, AWindowDoesNotWaitForEverForAChange) {
   const Range range = world_.MapFilled(16);

@@ -82,6 +82,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, BadWords,
     testing::Values(BadWord{{"--to", "63"}, 4, "node 63 does not exist"},
                     BadWord{{"--to", "64"}, 4, "does not exist"},
+                    BadWord{{"--to", "4294967297"}, 2, "is no list of nodes"},
                     BadWord{{"--to", "0x"}, 2, "is no list of nodes"},
                     BadWord{{"--to", "0,0"}, 2, "names a node twice"},
                     BadWord{{"--to", "0-"}, 2, "is no list of nodes"},
@@ -150,6 +151,25 @@ TEST(BadInput, ASocketThatIsGone) {
   ASSERT_TRUE(std::filesystem::remove((*marker)->socket_path));
   ExpectRefused(Move(subject.pid(), {"--to", "same"}), 4, "cannot be reached");
   EXPECT_TRUE(subject.EndsRight());
+}
+
+// A process may call itself anything; that goes neither to a terminal nor breaks the JSON.
+TEST(BadInput, NamesThatAreNoText) {
+  const int child = fork();
+  if (child == 0) {
+    execl(Built("drover").c_str(), "drover", "run", "--", "sh", "-c", "sleep 3; true \xff \x1b[2J",
+          nullptr);
+    std::_Exit(1);
+  }
+  usleep(300'000);
+  const Outcome json = RunCommand({Built("drover"), "ps", "--json"});
+  EXPECT_EQ(json.exit_code, 0) << json.err;
+  EXPECT_FALSE(json.json().is_discarded()) << json.out;
+  const Outcome table = RunCommand({Built("drover"), "ps"});
+  EXPECT_NE(table.out.find(std::to_string(child)), std::string::npos) << table.out;
+  EXPECT_EQ(table.out.find('\x1b'), std::string::npos);
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
 }
 
 TEST(BadInput, StaleSocketsAreSwept) {

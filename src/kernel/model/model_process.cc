@@ -150,8 +150,8 @@ Result<uint64_t> ModelKernel::ListInherited(Inherited how, std::span<Range> rang
   uint64_t count = 0;
   for (const Vma* vma = machine_.space.FindNext(0); vma != nullptr;
        vma = machine_.space.FindNext(vma->range.end())) {
-    const bool listed = how == Inherited::kNot ? vma->attributes.dont_fork
-                                               : vma->attributes.wipe_on_fork;
+    const bool listed =
+        how == Inherited::kNot ? vma->attributes.dont_fork : vma->attributes.wipe_on_fork;
     if (!listed) continue;
     if (count < ranges.size()) ranges[count] = vma->range;
     ++count;
