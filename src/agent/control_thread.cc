@@ -356,20 +356,23 @@ void Control::SendResult() {
   result_pending_ = !SendMessage(caller_, &answer, sizeof answer, -1);
 }
 
-void Control::PagesDone(uint64_t address, uint64_t pages, flow::Outcome outcome, flow::Why why) {
+void Control::PagesDone(uint64_t address, uint64_t pages, int32_t target, flow::Outcome outcome,
+                        flow::Why why) {
   pages_done_ += pages;
   if (records_ < 0) return;
   if (record_count_ > 0) {  // goes on where the last one ended
     control::PageRecord& last = record_buffer_[record_count_ - 1];
     if (last.address + last.pages * kPageBytes == address &&
-        last.outcome == static_cast<uint8_t>(outcome) && last.why == static_cast<uint8_t>(why)) {
+        last.outcome == static_cast<uint8_t>(outcome) && last.why == static_cast<uint8_t>(why) &&
+        last.target == target) {
       last.pages += static_cast<uint32_t>(pages);
       return;
     }
   }
   if (record_count_ == sizeof record_buffer_ / sizeof record_buffer_[0]) FlushRecords();
   record_buffer_[record_count_++] = {address, static_cast<uint32_t>(pages),
-                                     static_cast<uint8_t>(outcome), static_cast<uint8_t>(why), 0};
+                                     static_cast<uint8_t>(outcome), static_cast<uint8_t>(why),
+                                     static_cast<int16_t>(target)};
 }
 
 void Control::FlushRecords() {

@@ -38,7 +38,8 @@ class Control final : public flow::Observer {
   void SendResult();
 
   // flow::Observer
-  void PagesDone(uint64_t address, uint64_t pages, flow::Outcome outcome, flow::Why why) override;
+  void PagesDone(uint64_t address, uint64_t pages, int32_t target, flow::Outcome outcome,
+                 flow::Why why) override;
   flow::Next GoOn(const flow::JobResult& so_far) override;
   void FlushRecords();
 

@@ -18,6 +18,8 @@ void AddDoctor(CLI::App& app, Chosen& chosen);
 void AddRun(CLI::App& app, Chosen& chosen);
 void AddPs(CLI::App& app, Chosen& chosen);
 void AddOff(CLI::App& app, Chosen& chosen);
+void AddPages(CLI::App& app, Chosen& chosen);
+void AddTopo(CLI::App& app, Chosen& chosen);
 void AddMove(CLI::App& app, Chosen& chosen);
 void AddBench(CLI::App& app, Chosen& chosen);
 

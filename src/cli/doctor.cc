@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "cli/command.h"
+#include "cli/doctor_process.h"
 #include "cli/sizes.h"
 #include "flow/own_path.h"
 #include "kernel/linux_kernel.h"
@@ -133,11 +134,15 @@ int Doctor(bool json) {
 }  // namespace
 
 void AddDoctor(CLI::App& app, Chosen& chosen) {
-  auto* doctor =
-      app.add_subcommand("doctor", "what this machine and user can do, and what would help");
+  auto* doctor = app.add_subcommand(
+      "doctor", "what this machine and user can do; with PID: which path it takes, and why");
   auto json = std::make_shared<bool>(false);
+  auto pid = std::make_shared<int>(0);
+  doctor->add_option("PID", *pid, "a process")->check(CLI::PositiveNumber);
   doctor->add_flag("--json", *json, "one JSON document on stdout");
-  doctor->callback([=, &chosen] { chosen.run = [=] { return Doctor(*json); }; });
+  doctor->callback([=, &chosen] {
+    chosen.run = [=] { return *pid > 0 ? DoctorProcess(*pid, *json) : Doctor(*json); };
+  });
 }
 
 }  // namespace drover::cli

@@ -20,10 +20,12 @@ class Outside final : public flow::Observer {
           const std::function<void(const control::Progress&)>& progress)
       : records_(records), cancel_(cancel), progress_(progress) {}
 
-  void PagesDone(uint64_t address, uint64_t pages, flow::Outcome outcome, flow::Why why) override {
+  void PagesDone(uint64_t address, uint64_t pages, int32_t target, flow::Outcome outcome,
+                 flow::Why why) override {
     done_ += pages;
     const control::PageRecord record{address, static_cast<uint32_t>(pages),
-                                     static_cast<uint8_t>(outcome), static_cast<uint8_t>(why), 0};
+                                     static_cast<uint8_t>(outcome), static_cast<uint8_t>(why),
+                                     static_cast<int16_t>(target)};
     if (records_ >= 0 && write(records_, &record, sizeof record) < 0) records_ = -1;
   }
   flow::Next GoOn(const flow::JobResult& so_far) override {

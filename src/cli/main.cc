@@ -48,6 +48,8 @@ int main(int argc, char** argv) {
   AddDoctor(app, chosen);
   AddRun(app, chosen);
   AddPs(app, chosen);
+  AddTopo(app, chosen);
+  AddPages(app, chosen);
   AddMove(app, chosen);
   AddOff(app, chosen);
   AddBench(app, chosen);

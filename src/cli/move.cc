@@ -8,7 +8,9 @@
 #include <fstream>
 
 #include "cli/command.h"
+#include "cli/forecast.h"
 #include "cli/kernel_mover.h"
+#include "cli/records.h"
 #include "cli/sizes.h"
 #include "cli/target_checks.h"
 #include "cli/witness.h"
@@ -16,6 +18,7 @@
 #include "kernel/linux_kernel.h"
 #include "library/result.h"
 #include "report/move_report.h"
+#include "report/plan_report.h"
 #include "report/progress.h"
 #include "report/words.h"
 
@@ -25,7 +28,7 @@ namespace {
 struct Options {
   int pid = 0;
   std::string to, from, range, batch = "2m", migrator = "serial";
-  bool json = false;
+  bool json = false, dry_run = false;
 };
 
 std::atomic<bool> interrupted = false;
@@ -50,6 +53,7 @@ std::expected<flow::Job, Error> JobOf(const Options& options, const topology::No
   if (const auto checked = library::CheckBatch(*batch); !checked.has_value())
     return std::unexpected(checked.error());
   job.batch_bytes = *batch;
+  job.plan_only = options.dry_run;
   if (const auto parsed = library::ParseMigrator(options.migrator, &job); !parsed.has_value())
     return std::unexpected(parsed.error());
   if (!options.range.empty()) {
@@ -59,44 +63,6 @@ std::expected<flow::Job, Error> JobOf(const Options& options, const topology::No
     std::copy(ranges->begin(), ranges->end(), job.ranges);
   }
   return job;
-}
-
-std::vector<control::PageRecord> ReadRecords(int file) {
-  const off_t bytes = lseek(file, 0, SEEK_END);
-  std::vector<control::PageRecord> records(static_cast<size_t>(bytes) /
-                                           sizeof(control::PageRecord));
-  const ssize_t got = pread(file, records.data(), records.size() * sizeof records[0], 0);
-  records.resize(got > 0 ? static_cast<size_t>(got) / sizeof records[0] : 0);
-  return records;
-}
-
-// Moved pages that are elsewhere than on a target by now; nullopt where no node was named.
-std::optional<uint64_t> CountMovedBack(int pid, const flow::Placement& placement,
-                                       const std::vector<control::PageRecord>& records) {
-  if (placement.same) return std::nullopt;
-  kernel::LinuxKernel kernel;
-  if (kernel.OpenProcess(pid) != kernel::Errno::kOk) return std::nullopt;
-  std::vector<bool> is_target(flow::kNodesMax, false);
-  for (const int16_t target : placement.target_of)
-    if (target >= 0) is_target[static_cast<size_t>(target)] = true;
-  for (uint32_t i = 0; i < placement.spread_count; ++i)
-    is_target[static_cast<size_t>(placement.spread[i])] = true;
-  uint64_t elsewhere = 0;
-  std::vector<uint64_t> addresses;
-  std::vector<int32_t> node_of;
-  for (const auto& record : records) {
-    if (static_cast<flow::Outcome>(record.outcome) != flow::Outcome::kMoved) continue;
-    addresses.clear();
-    for (uint64_t i = 0; i < record.pages; ++i)
-      addresses.push_back(record.address + i * kPageBytes);
-    node_of.assign(addresses.size(), -1);
-    if (kernel.QueryNodes(addresses, node_of) != kernel::Errno::kOk) continue;
-    for (const int32_t node : node_of)
-      elsewhere += node >= 0 && node < static_cast<int32_t>(flow::kNodesMax) &&
-                   !is_target[static_cast<size_t>(node)];
-  }
-  kernel.Close();
-  return elsewhere;
 }
 
 // What would spoil the move, said before it starts.
@@ -151,6 +117,33 @@ int ExitCodeOf(const flow::JobResult& result) {
   return result.pages_not_moved > 0 ? kExitNotAllMoved : kExitDone;
 }
 
+// The plan: pages by path, time and window, and the memory that it takes.
+int ShowPlan(const Options& options, const flow::Job& job, const flow::JobResult& plan) {
+  if (plan.ended_by != flow::Trouble::kNone) {
+    fmt::print(stderr, "drover: {}\n", report::WordsOf(plan.ended_by, plan.ended_detail));
+    return ExitCodeOf(plan);
+  }
+  const Forecast forecast = Predict(job, options.migrator, plan);
+  report::Plan shown{.result = library::ResultOf(plan),
+                     .seconds = forecast.seconds,
+                     .window_us = forecast.window_us,
+                     .unknown = forecast.unknown,
+                     .needs = {},
+                     .pool_bytes = 2 * job.batch_bytes};
+  for (const auto& [node, need] : MemoryNeeded(options.pid, job))
+    shown.needs.push_back({node, need.bytes_to_come, need.bytes_free});
+  if (options.json) {
+    auto document = JsonHead("move");
+    document["pid"] = options.pid;
+    document["dry_run"] = true;
+    document.update(report::PlanToJson(shown));
+    PrintJson(document);
+  } else {
+    fmt::print("{}", report::PlanToTable(shown));
+  }
+  return ExitCodeOf(plan);
+}
+
 int Move(const Options& options) {
   const auto nodes = topology::ReadNodes("/");
   const auto job = JobOf(options, nodes);
@@ -162,14 +155,15 @@ int Move(const Options& options) {
   WarnOfBalancing(job->placement);
   StopOnInterrupt();
   const int records = memfd_create("drover-records", MFD_CLOEXEC);
-  const Witness witness(options.pid, *job);
+  const Witness witness(options.pid, *job, !options.dry_run);
   std::expected<flow::JobResult, Error> result;
   {
     report::ProgressLine line;
     result = Perform(*process, *job, records, line);
   }
   if (!result.has_value()) return Fail(result.error());
-  const auto fates = ReadRecords(records);
+  if (options.dry_run) return ShowPlan(options, *job, *result);
+  const auto fates = ReadRecords(records, result->pages_requested);
   const report::Seen seen{witness.ShareSeenToMove(fates),
                           CountMovedBack(options.pid, job->placement, fates)};
   const MoveResult shown = library::ResultOf(*result);
@@ -207,6 +201,9 @@ void AddMove(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   move->add_option("--migrator", options->migrator, "copy engine: serial or threads:N (up to 16)")
       ->capture_default_str();
+  move->add_flag("--dry-run", options->dry_run,
+                 "touch nothing: say which pages would move by which path, how long it would take "
+                 "(tried out on memory of drover's own), and what would stay and why");
   move->add_flag("--json", options->json, "one JSON document on stdout");
   move->footer(
       "Without --range the process's private memory is moved: heap, stacks, anonymous mappings,\n"

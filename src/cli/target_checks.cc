@@ -93,6 +93,16 @@ std::expected<void, Error> CheckGroup(LinuxKernel& kernel, int pid, const flow::
 
 }  // namespace
 
+std::map<int, Need> MemoryNeeded(int pid, const flow::Job& job) {
+  std::map<int, Need> needs;
+  LinuxKernel kernel;
+  if (job.placement.same || kernel.OpenProcess(pid) != kernel::Errno::kOk) return needs;
+  for (const auto& [node, bytes] : BytesToCome(kernel, job))
+    needs[node] = {bytes, flow::FreeOnNode(kernel, Node{node})};
+  kernel.Close();
+  return needs;
+}
+
 std::expected<void, Error> CheckRangesAndMemory(int pid, const flow::Job& job,
                                                 const topology::Nodes&) {
   LinuxKernel kernel;

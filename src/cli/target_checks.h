@@ -2,6 +2,7 @@
 #pragma once
 
 #include <expected>
+#include <map>
 
 #include "drover/engine.h"
 #include "flow/job.h"
@@ -12,5 +13,12 @@ namespace drover::cli {
 // Every named range holds mapped memory, and the targets have room for what would come.
 [[nodiscard]] std::expected<void, Error> CheckRangesAndMemory(int pid, const flow::Job& job,
                                                               const topology::Nodes& nodes);
+
+// What a job needs on each node that is named as its target, and what is free there. Empty for
+// `--to same`, and where it goes to several nodes in proportion.
+struct Need {
+  uint64_t bytes_to_come = 0, bytes_free = 0;
+};
+std::map<int, Need> MemoryNeeded(int pid, const flow::Job& job);
 
 }  // namespace drover::cli

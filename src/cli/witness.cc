@@ -30,7 +30,8 @@ void ForEachPage(kernel::LinuxKernel& kernel, Range range, const Visit& visit) {
 
 }  // namespace
 
-Witness::Witness(int pid, const flow::Job& job) : pid_(pid) {
+Witness::Witness(int pid, const flow::Job& job, bool look) : pid_(pid) {
+  if (!look) return;
   kernel::LinuxKernel kernel;
   if (kernel.OpenProcess(pid) != kernel::Errno::kOk) return;
   for (uint64_t at = 0;;) {

@@ -14,8 +14,8 @@ namespace drover::cli {
 class Witness {
  public:
   // Notes the page frames of the process's private memory, or of the ranges. Sees nothing without
-  // CAP_SYS_ADMIN.
-  Witness(int pid, const flow::Job& job);
+  // CAP_SYS_ADMIN, or where it is not to `look`.
+  Witness(int pid, const flow::Job& job, bool look);
 
   // Of the pages that `records` call moved: the share whose frame is another one now.
   std::optional<double> ShareSeenToMove(const std::vector<control::PageRecord>& records) const;

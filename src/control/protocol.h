@@ -112,7 +112,7 @@ struct PageRecord {
   uint32_t pages = 0;
   uint8_t outcome = 0;  // flow::Outcome
   uint8_t why = 0;      // flow::Why
-  uint16_t reserved = 0;
+  int16_t target = -1;  // the node that they were to come to; negative: each to its own
 };
 static_assert(sizeof(PageRecord) == 16);
 

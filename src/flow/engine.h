@@ -73,7 +73,9 @@ enum class Next : uint8_t {
 // called on the mover thread, never inside a window.
 class Observer {
  public:
-  virtual void PagesDone(uint64_t address, uint64_t pages, Outcome outcome, Why why) = 0;
+  // `target`: the node that the pages were to come to; negative: each to its own.
+  virtual void PagesDone(uint64_t address, uint64_t pages, int32_t target, Outcome outcome,
+                         Why why) = 0;
   virtual Next GoOn(const JobResult& so_far) = 0;
 
  protected:

@@ -83,7 +83,7 @@ class Crew {
   Crew(Engine& engine, const Job& job)
       : engine_(engine), job_(job), serial_(engine.copy), threads_(engine.copy, engine.threads) {
     engine.migrator = &serial_;
-    if (job.own_path) Start();
+    if (job.own_path && !job.plan_only) Start();
   }
   ~Crew() {
     Stop();

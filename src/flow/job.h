@@ -68,6 +68,7 @@ struct Job {
   uint64_t batch_bytes = kBatchBytesDefault;  // a multiple of the page size, up to kBatchBytesMax
   CopyEngine engine = CopyEngine::kSerial;
   uint32_t copy_threads = 1;  // the caller included
+  bool plan_only = false;     // say what would become of each page, and touch nothing
   bool own_path = true;       // may UFFDIO_MOVE be used
   bool kernel_path = true;    // may move_pages(2) be used
   uint32_t range_count = 0;   // 0: all private memory of the process
@@ -146,6 +147,7 @@ struct JobResult {
   uint64_t pages_not_moved = 0;
   uint64_t moved_own_path = 0;
   uint64_t moved_kernel_path = 0;
+  uint64_t moved_huge = 0;  // of those by the own path: as whole huge pages
   uint64_t not_moved_why[kWhyCount] = {};
   uint64_t phase_ns[kPhaseCount] = {};
   uint64_t wall_ns = 0;

@@ -69,7 +69,8 @@ Errno SendAll(Engine& engine) {
 
 }  // namespace
 
-void Book(Engine& engine, uint64_t address, uint64_t pages, Outcome outcome, Why why) {
+void Book(Engine& engine, uint64_t address, uint64_t pages, int32_t target, Outcome outcome,
+          Why why) {
   if (pages == 0) return;
   JobResult& result = *engine.result;
   result.pages_requested += pages;
@@ -88,7 +89,7 @@ void Book(Engine& engine, uint64_t address, uint64_t pages, Outcome outcome, Why
       result.not_moved_why[static_cast<uint32_t>(why)] += pages;
       break;
   }
-  engine.observer->PagesDone(address, pages, outcome, why);
+  engine.observer->PagesDone(address, pages, target, outcome, why);
 }
 
 void KernelPathFlush(Engine& engine) {
@@ -103,11 +104,13 @@ void KernelPathFlush(Engine& engine) {
     const int32_t node = known ? engine.nodes[i] : kNotWritten;
     if (node == engine.kernel_target[i]) {
       engine.result->moved_kernel_path += pages;
-      Book(engine, engine.kernel_address[i], pages, Outcome::kMoved, Why::kNone);
+      Book(engine, engine.kernel_address[i], pages, engine.kernel_target[i], Outcome::kMoved,
+           Why::kNone);
     } else if (node == -static_cast<int32_t>(Errno::kNoEntry) || error == Errno::kNoProcess) {
-      Book(engine, engine.kernel_address[i], pages, Outcome::kGone, Why::kNone);
+      Book(engine, engine.kernel_address[i], pages, engine.kernel_target[i], Outcome::kGone,
+           Why::kNone);
     } else {
-      Book(engine, engine.kernel_address[i], pages, Outcome::kNotMoved,
+      Book(engine, engine.kernel_address[i], pages, engine.kernel_target[i], Outcome::kNotMoved,
            WhyOfStatus(engine.kernel_status[i], error, engine.kernel_why[i]));
     }
   }

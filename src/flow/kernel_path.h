@@ -14,6 +14,7 @@ void KernelPathAdd(Engine& engine, uint64_t address, uint64_t pages, int32_t tar
 void KernelPathFlush(Engine& engine);
 
 // Books pages to the ledger and tells the observer.
-void Book(Engine& engine, uint64_t address, uint64_t pages, Outcome outcome, Why why);
+void Book(Engine& engine, uint64_t address, uint64_t pages, int32_t target, Outcome outcome,
+          Why why);
 
 }  // namespace drover::flow

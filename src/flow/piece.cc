@@ -20,9 +20,9 @@ void PieceMover::Move() {
   for (uint64_t i = 0; i < pages(); ++i) {
     const uint64_t address = piece.range.start + i * kPageBytes;
     if (piece.target[i] == Piece::kThereAlready)
-      Book(engine_, address, 1, Outcome::kAlreadyThere, Why::kNone);
+      Book(engine_, address, 1, -1, Outcome::kAlreadyThere, Why::kNone);
     if (piece.target[i] == Piece::kCutHuge)
-      Book(engine_, address, 1, Outcome::kNotMoved, Why::kPartOfHuge);
+      Book(engine_, address, 1, -1, Outcome::kNotMoved, Why::kPartOfHuge);
     if (piece.target[i] != Piece::kAnywhere && piece.target[i] < 0) continue;
     bool seen = false;  // few targets: look back
     for (uint64_t k = 0; k < i && !seen; ++k) seen = piece.target[k] == piece.target[i];
@@ -37,8 +37,12 @@ void PieceMover::MoveTo(int16_t target) {
   if (engine_.marks.overflowed() && result.own_path_trouble == Trouble::kNone)
     result.own_path_trouble = Trouble::kDiscards;
   if (engine_.job->own_path && result.own_path_trouble == Trouble::kNone &&
-      piece.not_own == Why::kNone)
-    TryOwnPath(target);
+      piece.not_own == Why::kNone) {
+    if (engine_.job->plan_only)
+      Predict(target);
+    else
+      TryOwnPath(target);
+  }
   Settle(target);
 }
 
@@ -108,6 +112,44 @@ void PieceMover::TryOwnPath(int16_t target) {
   }
 }
 
+void PieceMover::Predict(int16_t target) {
+  const uint64_t step = piece.huge ? kPagesPerHuge : 1;
+  if (engine_.kernel.ReadEntries(piece.range.start, {engine_.entries, pages()}) != Errno::kOk)
+    return;
+  for (uint64_t first = 0; first < pages(); first += step) {
+    if (piece.target[first] != target) continue;
+    Why why = Why::kNone;  // one page that stays keeps its whole folio
+    for (uint64_t i = first; i < first + step && why == Why::kNone; ++i) {
+      const uint64_t address = piece.range.start + i * kPageBytes;
+      if (engine_.entries[i].present() && !engine_.entries[i].exclusive()) why = Why::kShared;
+      if (engine_.control_blocks.Holds(address)) why = Why::kControlBlock;
+      if (engine_.marks.Has(address)) why = Why::kDiscarding;
+    }
+    for (uint64_t i = first; i < first + step; ++i) {
+      state_[i] = why == Why::kNone ? PageState::kRemapped : PageState::kRefused;
+      why_[i] = why;
+    }
+  }
+}
+
+// move_pages leaves pages that other processes map as well.
+void PieceMover::PredictKernelPath(uint64_t address, uint64_t count, int16_t target, Why cause) {
+  const uint64_t first = (address - piece.range.start) / kPageBytes;
+  kernel::PageEntry* entries = engine_.entries;
+  const bool known =
+      engine_.kernel.ReadEntries(piece.range.start, {entries, pages()}) == Errno::kOk;
+  for (uint64_t i = first; i < first + count; ++i) {
+    const uint64_t page = piece.range.start + i * kPageBytes;
+    if (known && entries[i].present() && !entries[i].exclusive()) {
+      Book(engine_, page, 1, target, Outcome::kNotMoved,
+           cause == Why::kShared ? cause : Why::kSeveralProcesses);
+    } else {
+      ++engine_.result->moved_kernel_path;
+      Book(engine_, page, 1, target, Outcome::kMoved, Why::kNone);
+    }
+  }
+}
+
 void PieceMover::Settle(int16_t target) {
   const uint64_t step = piece.huge ? kPagesPerHuge : 1;
   const bool kernel_path = engine_.job->kernel_path && !engine_.job->placement.same && target >= 0;
@@ -123,13 +165,15 @@ void PieceMover::Settle(int16_t target) {
     const uint64_t address = piece.range.start + i * kPageBytes, count = end - i;
     if (state_[i] == PageState::kRemapped) {
       engine_.result->moved_own_path += count;
-      Book(engine_, address, count, Outcome::kMoved, Why::kNone);
+      if (piece.huge) engine_.result->moved_huge += count;
+      Book(engine_, address, count, target, Outcome::kMoved, Why::kNone);
     } else if (state_[i] == PageState::kDropped || state_[i] == PageState::kWithdrawn) {
-      Book(engine_, address, count, Outcome::kGone, Why::kNone);
+      Book(engine_, address, count, target, Outcome::kGone, Why::kNone);
     } else {
       const Why cause = state_[i] == PageState::kRestored ? Why::kMappingChanged : why_[i];
-      if (!kernel_path) Book(engine_, address, count, Outcome::kNotMoved, cause);
-      for (uint64_t k = 0; kernel_path && k < count; k += step)
+      if (!kernel_path) Book(engine_, address, count, target, Outcome::kNotMoved, cause);
+      if (kernel_path && engine_.job->plan_only) PredictKernelPath(address, count, target, cause);
+      for (uint64_t k = 0; kernel_path && !engine_.job->plan_only && k < count; k += step)
         KernelPathAdd(engine_, address + k * kPageBytes, count - k < step ? count - k : step,
                       target, cause);
     }

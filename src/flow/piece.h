@@ -22,6 +22,10 @@ class PieceMover {
   void FillTable(int16_t target);
   void MendAfterFork();
   void TryOwnPath(int16_t target);
+  // What TryOwnPath would come to, by what the page table says.
+  void Predict(int16_t target);
+  // The same of the kernel path.
+  void PredictKernelPath(uint64_t address, uint64_t count, int16_t target, Why cause);
   // Books the pages of one target; what the own path did not move goes to the kernel path, where
   // there is one for it.
   void Settle(int16_t target);

@@ -45,7 +45,7 @@ class HostedEngine final : public Engine, private flow::Observer {
 
  private:
   std::expected<flow::Job, Error> JobOf(const MoveRequest& request) const;
-  void PagesDone(uint64_t, uint64_t pages, flow::Outcome, flow::Why) override {
+  void PagesDone(uint64_t, uint64_t pages, int32_t, flow::Outcome, flow::Why) override {
     pages_done_ += pages;
   }
   flow::Next GoOn(const flow::JobResult& so_far) override;

@@ -2,27 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "report/pages.h"
+
 namespace drover::report {
-namespace {
-
-template <class T>
-nlohmann::json OrNull(const std::optional<T>& value) {
-  return value.has_value() ? nlohmann::json(*value) : nlohmann::json(nullptr);
-}
-
-std::string Pages(uint64_t pages) {
-  return fmt::format("{:>10} pages  {:>9.1f} MiB", pages, static_cast<double>(pages) / 256);
-}
-
-}  // namespace
 
 nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std::string& migrator) {
-  nlohmann::json not_moved = nlohmann::json::array();
-  for (const NotMoved& cause : result.not_moved)
-    not_moved.push_back({{"why", cause.why},
-                         {"pages", cause.pages},
-                         {"temporary", cause.temporary},
-                         {"hint", cause.hint}});
   const auto& phases = result.phases_s;
   return {{"pages_requested", result.pages_requested},
           {"pages_moved", result.pages_moved},
@@ -60,7 +44,7 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std:
           {"relocated_verified", OrNull(seen.relocated_verified)},
           {"moved_back", OrNull(seen.moved_back)},
           {"interrupted", result.cancelled},
-          {"not_moved", not_moved}};
+          {"not_moved", NotMovedToJson(result.not_moved)}};
 }
 
 std::string MoveToTable(const MoveResult& result, const Seen& seen) {
@@ -76,9 +60,7 @@ std::string MoveToTable(const MoveResult& result, const Seen& seen) {
   line("already there", Pages(result.pages_already_there));
   line("gone", Pages(result.pages_gone));
   line("not moved", Pages(result.pages_not_moved));
-  for (const NotMoved& cause : result.not_moved)
-    text += fmt::format("  {:>10}  {}{}\n              {}\n", cause.pages, cause.why,
-                        cause.temporary ? " (temporary)" : "", cause.hint);
+  text += NotMovedToTable(result.not_moved);
   if (!result.own_path_refused.empty()) line("own path", "not taken: " + result.own_path_refused);
   line("time", fmt::format("{:.3f} s, {:.2f} GB/s", result.seconds, result.gb_per_s()));
   const auto& p = result.phases_s;

@@ -27,7 +27,7 @@ void EndAfterHang(int) {
 
 // ---- the ledger
 
-void Recorder::PagesDone(uint64_t address, uint64_t pages, Outcome outcome, Why why) {
+void Recorder::PagesDone(uint64_t address, uint64_t pages, int32_t, Outcome outcome, Why why) {
   for (uint64_t i = 0; i < pages; ++i) {
     const auto [it, fresh] = fates.insert({address + i * kPageBytes, {outcome, why}});
     if (!fresh) ++told_twice;

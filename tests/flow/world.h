@@ -37,7 +37,8 @@ class Recorder final : public Observer {
   };
   using Ask = std::function<Next(const JobResult&)>;
 
-  void PagesDone(uint64_t address, uint64_t pages, Outcome outcome, Why why) override;
+  void PagesDone(uint64_t address, uint64_t pages, int32_t target, Outcome outcome,
+                 Why why) override;
   Next GoOn(const JobResult& so_far) override { return ask ? ask(so_far) : Next::kGoOn; }
 
   // How many pages of the range had this fate.

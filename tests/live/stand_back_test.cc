@@ -56,6 +56,15 @@ TEST_P(StandsBack, FromWhatIsUsedBeforeTheMove) {
   EXPECT_EQ(outcome.exit_code, 3) << outcome.err;  // no second node for the kernel path
   EXPECT_NE(Refusal(outcome).find(GetParam().words), std::string::npos) << outcome.out;
   EXPECT_EQ(outcome.json()["pages_moved"], 0);
+  // `doctor` says so in the same words, and what would lift it.
+  const auto doctor =
+      RunCommand({Built("drover"), "doctor", std::to_string(subject.pid()), "--json"}).json();
+  EXPECT_EQ(doctor["own_path"], false);
+  bool said = false;
+  for (const auto& reason : doctor["reasons"])
+    said = said || (reason["seen"].get<std::string>().find(GetParam().words) != std::string::npos &&
+                    !reason["lift"].get<std::string>().empty());
+  EXPECT_TRUE(said) << doctor;
   EXPECT_TRUE(subject.EndsRight());
 }
 

@@ -1,0 +1,185 @@
+#include "cli/inventory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+
+#include "control/agents.h"
+#include "kernel/linux_kernel.h"
+#include "kernel/maps_text.h"
+#include "report/words.h"
+
+namespace drover::cli {
+namespace {
+
+using flow::Why;
+using kernel::Errno;
+using kernel::LinuxKernel;
+
+constexpr size_t kRegions = 2048;
+constexpr uint64_t kChunkPages = 2048;
+
+// What is behind the numbers of a line of /proc/PID/maps.
+std::string NameIn(const std::string& line) {
+  size_t at = 0;
+  for (int field = 0; field < 5 && at != std::string::npos; ++field) {
+    at = line.find(' ', at);
+    at = at == std::string::npos ? at : line.find_first_not_of(' ', at);
+  }
+  return at == std::string::npos ? "" : line.substr(at);
+}
+
+MemoryKind KindOf(const kernel::Mapping& mapping, const std::string& name) {
+  if (mapping.special) return MemoryKind::kSpecial;
+  if (mapping.stack) return MemoryKind::kStack;
+  if (name == "[heap]") return MemoryKind::kHeap;
+  if (name.starts_with("/anon_hugepage") || name.starts_with("/dev/hugepages/"))
+    return MemoryKind::kHugetlb;
+  if (mapping.shared) return MemoryKind::kShared;
+  return mapping.file ? MemoryKind::kFile : MemoryKind::kPrivate;
+}
+
+// Why a whole mapping is not for the own path.
+Why WhyNotOwn(const MappingCounts& counts) {
+  const kernel::Mapping& mapping = counts.mapping;
+  if (mapping.file || mapping.shared) return Why::kFile;
+  if (mapping.stack) return Why::kStack;
+  if (!mapping.readable || !mapping.writable || mapping.executable) return Why::kRights;
+  return Why::kNone;
+}
+
+class Walker {
+ public:
+  explicit Walker(LinuxKernel& kernel) : kernel_(kernel), regions_(kRegions) {}
+
+  void Count(MappingCounts& counts) {
+    const Range range = counts.mapping.range;
+    own_ = WhyNotOwn(counts) == Why::kNone;
+    special_ = counts.kind == MemoryKind::kSpecial || counts.kind == MemoryKind::kHugetlb;
+    ForEachRegion(range, kernel::kPagePresent, kernel::kPageHuge | kernel::kPageZero,
+                  [&](const kernel::PageRegion& region) { CountPresent(counts.pages, region); });
+    ForEachRegion(range, kernel::kPageSwapped, 0, [&](const kernel::PageRegion& region) {
+      counts.pages.swapped += (region.end - region.start) / kPageBytes;
+    });
+  }
+
+ private:
+  template <class Visit>
+  void ForEachRegion(Range range, uint64_t required, uint64_t report, const Visit& visit) {
+    uint64_t walk_end = range.start;
+    for (Range left = range; !left.empty(); left = {walk_end, range.end() - walk_end}) {
+      const auto found = kernel_.Scan(left, required, 0, report, regions_, &walk_end);
+      if (!found.has_value() || walk_end <= left.start) return;
+      for (uint64_t k = 0; k < *found; ++k) visit(regions_[k]);
+    }
+  }
+
+  void CountPresent(PageCounts& pages, const kernel::PageRegion& region) {
+    const uint64_t count = (region.end - region.start) / kPageBytes;
+    if ((region.categories & kernel::kPageZero) != 0) {
+      pages.zero += count;
+      return;
+    }
+    pages.present += count;
+    if ((region.categories & kernel::kPageHuge) != 0) pages.huge += count;
+    for (uint64_t first = 0; first < count; first += kChunkPages) {
+      const uint64_t some = std::min(kChunkPages, count - first);
+      CountChunk(pages, region.start + first * kPageBytes, some);
+    }
+  }
+
+  void CountChunk(PageCounts& pages, uint64_t start, uint64_t count) {
+    addresses_.resize(count);
+    nodes_.assign(count, -1);
+    entries_.assign(count, {});
+    for (uint64_t i = 0; i < count; ++i) addresses_[i] = start + i * kPageBytes;
+    (void)kernel_.QueryNodes(addresses_, nodes_);
+    (void)kernel_.ReadEntries(start, entries_);
+    for (uint64_t i = 0; i < count; ++i) {
+      if (nodes_[i] >= 0 && nodes_[i] < static_cast<int32_t>(flow::kNodesMax))
+        ++pages.on_node[static_cast<size_t>(nodes_[i])];
+      else
+        ++pages.unplaced;
+      const bool alone = entries_[i].exclusive();
+      const Movability how = special_ || !alone ? Movability::kNot
+                             : own_             ? Movability::kOwnPath
+                                                : Movability::kKernelPath;
+      ++pages.movable[static_cast<size_t>(how)];
+    }
+  }
+
+  LinuxKernel& kernel_;
+  std::vector<kernel::PageRegion> regions_;
+  std::vector<uint64_t> addresses_;
+  std::vector<int32_t> nodes_;
+  std::vector<kernel::PageEntry> entries_;
+  bool own_ = false, special_ = false;
+};
+
+}  // namespace
+
+const char* NameOf(MemoryKind kind) {
+  static constexpr const char* kNames[kMemoryKinds] = {"heap",   "stack",   "private", "file",
+                                                       "shared", "hugetlb", "special"};
+  return kNames[static_cast<size_t>(kind)];
+}
+
+const char* NameOf(Movability movability) {
+  static constexpr const char* kNames[kMovabilities] = {"own path", "kernel path only",
+                                                        "not movable"};
+  return kNames[static_cast<size_t>(movability)];
+}
+
+void PageCounts::Add(const PageCounts& other) {
+  for (size_t i = 0; i < on_node.size(); ++i) on_node[i] += other.on_node[i];
+  for (size_t i = 0; i < movable.size(); ++i) movable[i] += other.movable[i];
+  present += other.present;
+  unplaced += other.unplaced;
+  huge += other.huge;
+  zero += other.zero;
+  swapped += other.swapped;
+}
+
+std::expected<void, Error> WalkMemory(int pid,
+                                      const std::function<void(const MappingCounts&)>& visit) {
+  const auto before = control::ReadProcess(pid);
+  LinuxKernel kernel;
+  const Errno opened = kernel.OpenProcess(pid);
+  const auto gone = [&] {
+    return std::unexpected(
+        Error{Error::Kind::kTargetGone, fmt::format("process {} has ended", pid)});
+  };
+  if (!before.has_value() || opened == Errno::kNoEntry || opened == Errno::kNoProcess)
+    return gone();
+  if (opened != Errno::kOk)
+    return std::unexpected(Error{Error::Kind::kNotPermitted,
+                                 fmt::format("process {} may not be looked at: {}; run drover as "
+                                             "its user or as root",
+                                             pid, std::strerror(static_cast<int>(opened)))});
+  Walker walker(kernel);
+  std::ifstream maps(fmt::format("/proc/{}/maps", pid));
+  for (std::string line; std::getline(maps, line);) {
+    MappingCounts counts;
+    if (!kernel::ParseMapsLine(line, &counts.mapping)) continue;
+    const size_t space = line.find(' ');
+    counts.rights = space == std::string::npos ? "" : line.substr(space + 1, 4);
+    counts.name = NameIn(line);
+    counts.kind = KindOf(counts.mapping, counts.name);
+    if (counts.name == "[vsyscall]") continue;
+    walker.Count(counts);
+    const bool special = counts.kind == MemoryKind::kSpecial || counts.kind == MemoryKind::kHugetlb;
+    const Why why = special ? Why::kNotMovable : WhyNotOwn(counts);
+    if (why != Why::kNone) counts.why = report::WordsOf(why).why;
+    if (counts.pages.present + counts.pages.zero + counts.pages.swapped > 0) visit(counts);
+  }
+  kernel.Close();
+  const auto after = control::ReadProcess(pid);
+  if (!after.has_value() || after->state == 'Z' ||
+      after->start_time_ticks != before->start_time_ticks)
+    return gone();
+  return {};
+}
+
+}  // namespace drover::cli
