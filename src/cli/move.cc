@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <fstream>
 
 #include "cli/command.h"
 #include "cli/forecast.h"
@@ -13,6 +12,7 @@
 #include "cli/records.h"
 #include "cli/sizes.h"
 #include "cli/target_checks.h"
+#include "cli/warnings.h"
 #include "cli/witness.h"
 #include "control/client.h"
 #include "kernel/linux_kernel.h"
@@ -63,16 +63,6 @@ std::expected<flow::Job, Error> JobOf(const Options& options, const topology::No
     std::copy(ranges->begin(), ranges->end(), job.ranges);
   }
   return job;
-}
-
-// What would spoil the move, said before it starts.
-void WarnOfBalancing(const flow::Placement& placement) {
-  std::ifstream file("/proc/sys/kernel/numa_balancing");
-  int on = 0;
-  if (!placement.same && file >> on && on != 0)
-    fmt::print(stderr,
-               "drover: kernel.numa_balancing is on and may move pages back; "
-               "`sysctl kernel.numa_balancing=0` turns it off\n");
 }
 
 // By the agent where there is one that serves, else from outside.
@@ -152,7 +142,8 @@ int Move(const Options& options) {
   if (!process.has_value()) return Fail(process.error());
   if (const auto fits = CheckRangesAndMemory(options.pid, *job, nodes); !fits.has_value())
     return Fail(fits.error());
-  WarnOfBalancing(job->placement);
+  for (const std::string& warning : WarningsFor("/", options.pid, job->placement))
+    fmt::print(stderr, "drover: {}\n", warning);
   StopOnInterrupt();
   const int records = memfd_create("drover-records", MFD_CLOEXEC);
   const Witness witness(options.pid, *job, !options.dry_run);
