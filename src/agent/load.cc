@@ -272,9 +272,13 @@ bool ForkIsGated() {
 }
 
 void EndAgent() {
-  Shared* shared = Serving();
-  if (shared == nullptr || !IsOwner(*shared)) return;
+  // Also where no agent serves: the children of a sandbox get none either. (A child that shares this
+  // memory with its parent is another process; one that was forked without one has owner 0.)
+  if (shared_state != nullptr && shared_state->settings.owner != 0 && !IsOwner(*shared_state))
+    return;
   ended_for_good.store(1);
+  Shared* shared = Serving();
+  if (shared == nullptr) return;
   if (shared->settings.marker->socket_path[0] != '\0') unlink(shared->settings.marker->socket_path);
   shared->quit.store(1, std::memory_order_release);
   for (uint32_t id; (id = shared->control_alive.load(std::memory_order_acquire)) != 0;) {

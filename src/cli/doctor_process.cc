@@ -77,15 +77,13 @@ void AskAgent(const control::ProcessInfo& process, const Marker& marker, Diagnos
   }
   const control::Hello& hello = client->hello();
   diagnosis.agent = fmt::format("ready, version {}", marker.build);
+  // As `drover move` would.
+  if (hello.has_userfault == 0 && hello.trouble == 0 && geteuid() == 0) client->GrantRights();
   if (hello.trouble != 0)
     diagnosis.reasons.push_back(
         ReasonOf(static_cast<Trouble>(hello.trouble), hello.trouble_detail));
   if (hello.has_userfault == 0 && hello.trouble == 0) {
-    if (geteuid() == 0)
-      diagnosis.forks =
-          "root's `drover move` hands the rights over; then the engine hears of forks";
-    else
-      diagnosis.reasons.push_back(ReasonOf(Trouble::kNoRights, 0));
+    diagnosis.reasons.push_back(ReasonOf(Trouble::kNoRights, 0));
   } else if (hello.has_userfault != 0) {
     diagnosis.forks = hello.fork_events != 0
                           ? "the engine hears of them"

@@ -171,7 +171,8 @@ void Client::GrantRights() {
       auto done = Make<HandshakeDone>(Type::kHandshakeDone);
       done.error =
           static_cast<int32_t>(kernel::LinuxKernel::ShakeHands(userfault, handshake.features));
-      if (Send(&done, sizeof done, {}) && done.error == 0) hello_.has_userfault = 1;
+      if (Send(&done, sizeof done, {}) && done.error == 0)
+        hello_.has_userfault = hello_.fork_events = 1;
     }
     if (userfault >= 0) close(userfault);
   }
