@@ -272,8 +272,8 @@ bool ForkIsGated() {
 }
 
 void EndAgent() {
-  // Also where no agent serves: the children of a sandbox get none either. (A child that shares this
-  // memory with its parent is another process; one that was forked without one has owner 0.)
+  // Also where no agent serves: the children of a sandbox get none either. (A child that shares
+  // this memory with its parent is another process; one that was forked without one has owner 0.)
   if (shared_state != nullptr && shared_state->settings.owner != 0 && !IsOwner(*shared_state))
     return;
   ended_for_good.store(1);
