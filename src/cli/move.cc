@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "cli/command.h"
@@ -155,6 +156,11 @@ int Move(const Options& options) {
   if (!result.has_value()) return Fail(result.error());
   if (options.dry_run) return ShowPlan(options, *job, *result);
   const auto fates = ReadRecords(records, result->pages_requested);
+  if (const uint64_t merged = CountMerged(options.pid, fates); merged > 0) {
+    constexpr auto kShared = static_cast<size_t>(flow::Why::kShared);
+    result->not_moved_why[kShared] -= std::min(merged, result->not_moved_why[kShared]);
+    result->not_moved_why[static_cast<size_t>(flow::Why::kMerged)] += merged;
+  }
   const report::Seen seen{witness.ShareSeenToMove(fates),
                           CountMovedBack(options.pid, job->placement, fates)};
   const MoveResult shown = library::ResultOf(*result);

@@ -1,5 +1,6 @@
 #include "cli/records.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -47,6 +48,32 @@ std::optional<uint64_t> CountMovedBack(int pid, const flow::Placement& placement
   }
   kernel.Close();
   return elsewhere;
+}
+
+uint64_t CountMerged(int pid, const std::vector<control::PageRecord>& records) {
+  constexpr uint64_t kKsm = uint64_t{1} << 21;  // KPF_KSM, uapi/linux/kernel-page-flags.h
+  const int flags_file = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+  kernel::LinuxKernel kernel;
+  if (flags_file < 0 || kernel.OpenProcess(pid) != kernel::Errno::kOk) return 0;
+  uint64_t merged = 0;
+  for (const auto& record : records) {
+    if (static_cast<flow::Outcome>(record.outcome) != flow::Outcome::kNotMoved ||
+        static_cast<flow::Why>(record.why) != flow::Why::kShared)
+      continue;
+    for (uint64_t i = 0; i < record.pages; ++i) {
+      kernel::PageEntry entry;
+      uint64_t flags = 0;
+      if (kernel.ReadEntries(record.address + i * kPageBytes, {&entry, 1}) != kernel::Errno::kOk ||
+          !entry.present() || entry.frame() == 0)
+        continue;
+      const auto at = static_cast<off_t>(entry.frame() * sizeof flags);
+      if (pread(flags_file, &flags, sizeof flags, at) == sizeof flags)
+        merged += (flags & kKsm) != 0;
+    }
+  }
+  kernel.Close();
+  close(flags_file);
+  return merged;
 }
 
 }  // namespace drover::cli

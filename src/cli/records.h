@@ -18,4 +18,8 @@ std::vector<control::PageRecord> ReadRecords(int file, uint64_t pages_requested)
 std::optional<uint64_t> CountMovedBack(int pid, const flow::Placement& placement,
                                        const std::vector<control::PageRecord>& records);
 
+// Of the pages that were called shared: how many are merged with equal ones (KSM). 0 without the
+// right to see page frames and their flags.
+uint64_t CountMerged(int pid, const std::vector<control::PageRecord>& records);
+
 }  // namespace drover::cli

@@ -14,6 +14,7 @@ enum class Why : uint8_t {
   kNone,
   kBusy,              // refused as pinned, or by somebody who holds a reference
   kShared,            // shared with a child or parent after a fork
+  kMerged,            // merged with equal pages (KSM); only root's command line can tell
   kRights,            // the mapping is not plain read-write, or is locked, or has a protection key
   kFile,              // a page of a file, or of shared memory
   kStack,             // the main thread's stack

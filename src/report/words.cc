@@ -20,6 +20,10 @@ Words WordsOf(Why why) {
     case Why::kShared:
       return {"shared with another process after a fork", true,
               "try again after the child has ended"};
+    case Why::kMerged:
+      return {
+          "merged with equal pages by the kernel (KSM)", true,
+          "it is its own again when it is written; `echo 2 > /sys/kernel/mm/ksm/run` unmerges all"};
     case Why::kRights:
       return {"the mapping is not plain read-write, is locked (mlock) or has a protection key",
               false, "with two nodes the kernel path moves it; `--to same` cannot"};

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <chrono>
+#include <fstream>
 #include <thread>
 
 #include "live/command.h"
@@ -85,6 +86,42 @@ TEST_P(StandsBack, FromWhatIsUsedInTheMiddleOfAMove) {
     EXPECT_LT(outcome.json()["pages_moved"].get<uint64_t>(), kMib * 256u);
   }
   EXPECT_NE(Refusal(Move(subject.pid(), "2m")).find(GetParam().words), std::string::npos);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+// The causes of what did not move are told apart: merged pages look like shared ones.
+TEST(NotMoved, MergedPagesAreNamed) {
+  const auto setting = [](const char* name, const char* value) {
+    std::ofstream(std::string("/sys/kernel/mm/ksm/") + name) << value;
+  };
+  std::string before, pages_before;
+  std::ifstream("/sys/kernel/mm/ksm/run") >> before;
+  std::ifstream("/sys/kernel/mm/ksm/pages_to_scan") >> pages_before;
+  ASSERT_EQ(before, "0") << "KSM is not to be had here, or runs already";
+  struct Restored {  // also where a check fails
+    std::string pages;
+    ~Restored() {
+      std::ofstream("/sys/kernel/mm/ksm/run") << "0";
+      std::ofstream("/sys/kernel/mm/ksm/pages_to_scan") << pages;
+    }
+  } const restored{pages_before};
+  Subject subject({Built("drover"), "run", "--"}, {"--mib", "1", "--uses", "equal_pages"});
+  ASSERT_NE(subject.pid(), 0);
+  setting("pages_to_scan", "10000");
+  setting("run", "1");
+  uint64_t merged = 0;
+  for (int i = 0; i < 500 && merged < 32; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    std::ifstream("/sys/kernel/mm/ksm/pages_sharing") >> merged;
+  }
+  ASSERT_GE(merged, 32u);
+  const Outcome outcome = Move(subject.pid(), "2m");
+  bool named = false;
+  const auto json = outcome.json();
+  for (const auto& cause : json["not_moved"])
+    named = named || (cause["why"].get<std::string>().find("KSM") != std::string::npos &&
+                      cause["pages"].get<uint64_t>() >= 32u);
+  EXPECT_TRUE(named) << outcome.out;
   EXPECT_TRUE(subject.EndsRight());
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace drover::live {
 namespace {
@@ -38,6 +39,14 @@ bool PutFilter() {
          prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0;
 }
 
+// 64 pages of one content, for KSM to merge.
+bool OfferEqualPages() {
+  constexpr size_t kBytes = 64 * 4096;
+  void* pages = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  std::memset(pages, 0x5a, kBytes);
+  return madvise(pages, kBytes, MADV_MERGEABLE) == 0;
+}
+
 }  // namespace
 
 bool StartUsing(const std::string& what) {
@@ -58,6 +67,7 @@ bool StartUsing(const std::string& what) {
   if (what == "userfaultfd") return syscall(SYS_userfaultfd, O_CLOEXEC) >= 0;
   if (what == "raw_thread") return StartRawThread();
   if (what == "seccomp") return PutFilter();
+  if (what == "equal_pages") return OfferEqualPages();
   return false;
 }
 
