@@ -146,7 +146,7 @@ TEST(BadInput, WithoutTheRightToUserfaultfd) {
 TEST(BadInput, ASocketThatIsGone) {
   Subject subject(UnderDrover(), {"--mib", "1"});
   ASSERT_NE(subject.pid(), 0);
-  const auto marker = control::FindMarker(*control::ReadProcess(subject.pid()));
+  const auto marker = control::FindServingMarker(*control::ReadProcess(subject.pid()));
   ASSERT_TRUE(marker.has_value() && marker->has_value());
   ASSERT_TRUE(std::filesystem::remove((*marker)->socket_path));
   ExpectRefused(Move(subject.pid(), {"--to", "same"}), 4, "cannot be reached");
