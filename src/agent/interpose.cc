@@ -46,6 +46,8 @@ DROVER_EXPORT void* mremap(void* old, size_t length, size_t wanted, int flags, .
   void* target = (flags & (MREMAP_FIXED | 4 /* DONTUNMAP */)) ? va_arg(rest, void*) : nullptr;
   va_end(rest);
   const Passage passage;
+  // It may carry along what children do not inherit.
+  if (passage.shared() != nullptr) passage.shared()->dont_fork_changed.store(1);
   return real_mremap.get()(old, length, wanted, flags, target);
 }
 
@@ -99,6 +101,7 @@ extern "C" __attribute__((visibility("hidden"))) long drover_syscall(long number
   const auto call = [&] { return InErrno(RawSyscall(number, a[0], a[1], a[2], a[3], a[4], a[5])); };
   if (number == SYS_mremap) {
     const Passage passage;
+    if (passage.shared() != nullptr) passage.shared()->dont_fork_changed.store(1);
     return call();
   }
   if (IsForkAdvice(number, a[2])) {

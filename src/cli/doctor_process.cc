@@ -91,7 +91,14 @@ void AskAgent(const control::ProcessInfo& process, const Marker& marker, Diagnos
   }
   const std::atomic<bool> never = false;
   const auto plan = client->Move(PlanOfAll(), -1, never, [](const control::Progress&) {});
-  if (plan.has_value()) diagnosis.plan = *plan;
+  if (!plan.has_value()) {
+    diagnosis.reasons.push_back({plan.error().message, "try again"});
+    return;
+  }
+  diagnosis.plan = *plan;
+  // What only the agent's own look finds (its self-test, say).
+  if (diagnosis.reasons.empty() && plan->own_path_trouble != Trouble::kNone)
+    diagnosis.reasons.push_back(ReasonOf(plan->own_path_trouble, plan->own_path_detail));
 }
 
 std::expected<Diagnosis, Error> Diagnose(const control::ProcessInfo& process) {

@@ -20,7 +20,8 @@ double MiB(uint64_t pages) {
 
 std::vector<int> NodesToShow() {
   std::vector<int> ids;
-  for (const auto& node : topology::ReadNodes("/").with_memory) ids.push_back(node.id);
+  for (const auto& node : topology::ReadNodes("/").with_memory)
+    if (node.id < static_cast<int>(flow::kNodesMax)) ids.push_back(node.id);
   return ids;
 }
 

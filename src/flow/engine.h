@@ -160,6 +160,11 @@ struct Engine {
   Why kernel_why[kKernelChunkPages];
   int32_t kernel_status[kKernelChunkPages];
 
+  bool IsWhollyOwn(Range range) const {
+    for (uint32_t i = 0; i < own_count; ++i)
+      if (own[i].Contains(range)) return true;
+    return false;
+  }
   bool IsOwn(Range range) const {
     if (!RuleHolds(Rule::kExcludeOwn)) return false;
     for (uint32_t i = 0; i < own_count; ++i)

@@ -27,9 +27,10 @@ bool FindDontFork(Engine& engine) {
     engine.result->own_path_trouble = Trouble::kDontForkRanges;
     return false;
   }
-  // The engine's own ranges are among them.
+  // The engine's own ranges are among them; one may have merged with a mapping of the
+  // application's.
   for (uint64_t i = 0; i < *listed; ++i)
-    if (!engine.IsOwn(engine.dont_fork[i]))
+    if (!engine.IsWhollyOwn(engine.dont_fork[i]))
       engine.dont_fork[engine.dont_fork_count++] = engine.dont_fork[i];
   return true;
 }

@@ -17,15 +17,20 @@ class Gate {
  public:
   // `depth` is the caller's thread-local count.
   void Enter(uint32_t* depth) {
-    if ((*depth)++ > 0) return;
+    if (*depth > 0) {
+      ++*depth;
+      return;
+    }
     for (;;) {
       uint32_t seen = word_.load(std::memory_order_relaxed);
       if ((seen & kClosed) == 0) {
-        if (word_.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire)) return;
+        if (word_.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire)) break;
         continue;
       }
       threads::FutexWait(word_, seen, 0);
     }
+    // Only now: a signal handler that runs while this thread waits must wait, too.
+    *depth = 1;
   }
 
   void Leave(uint32_t* depth) {

@@ -137,7 +137,8 @@ SelfTestStep SelfTest(kernel::Kernel& kernel) {
   // A child has nothing to do with it, and no fork is told.
   Step step = Step::kMemory;
   if (kernel.Advise(room, Advice::kDontFork) == Errno::kOk) {
-    (void)kernel.Unlock(room);  // of an application's mlockall
+    (void)kernel.Unlock(room);  // an application's mlockall locks, and fills, what is mapped
+    (void)kernel.Advise(room, Advice::kDontNeed);
     const uint64_t start = RoundUp(room.start, kHugeBytes);
     step = Test(kernel, {start, 4 * kHugeBytes}).Run();
   }

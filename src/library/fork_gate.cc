@@ -22,8 +22,10 @@ void AfterFork() {
   entered = nullptr;
 }
 
-// The child's engine does not work: it has no threads there.
+// The child's engine does not work: it has no threads there, and its copy of the gate may be closed
+// for ever.
 void AfterForkInChild() {
+  gate_of_all.store(nullptr);
   entered = nullptr;
   depth = 0;
 }

@@ -150,8 +150,8 @@ TEST_P(Conformance, MoveRefusesAfterTheChildUntilThePageIsWritten) {
   ASSERT_EQ(kernel_.Register({target, 2 * kPageBytes}, RegisterMode::kMissing), Errno::kOk);
   EXPECT_TRUE(Entry(source).exclusive());  // mapped once, and yet:
   ExpectRefused(Errno::kBusy, target, source, 1);
-  // Without a copy, as a rule: the kernel copies where another CPU still holds the page in a list of
-  // its own (mm/memory.c, wp_can_reuse_anon_folio), so the frame says nothing.
+  // Without a copy, as a rule: the kernel copies where another CPU still holds the page in a list
+  // of its own (mm/memory.c, wp_can_reuse_anon_folio), so the frame says nothing.
   ASSERT_EQ(kernel_.Advise({source, kPageBytes}, Advice::kPopulateWrite), Errno::kOk);
   ExpectMoves(target, source, 1);
   world_->WriteWord(source + kPageBytes, First(source + kPageBytes));
