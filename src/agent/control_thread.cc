@@ -444,8 +444,13 @@ bool Control::TakeIdentity() {
     RawSyscall(__NR_capset, AddressOf(&header), AddressOf(&who.capabilities[0]));
     uint32_t real = 0, effective = 0, saved = 0;
     RawSyscall(__NR_getresuid, AddressOf(&real), AddressOf(&effective), AddressOf(&saved));
-    // More rights than the program is not an option.
+    // More rights than the program is not an option, groups included: a capability that the program
+    // has kept (PR_SET_KEEPCAPS) may be lost here.
     if (real != who.real_user || effective != who.effective_user || saved != who.saved_user)
+      ending_ = true;
+    RawSyscall(__NR_getresgid, AddressOf(&real), AddressOf(&effective), AddressOf(&saved));
+    if (real != who.real_group || effective != who.effective_group || saved != who.saved_group ||
+        RawSyscall(__NR_getgroups, 0, 0) != who.group_count)
       ending_ = true;
   }
   shared_.mail_done.store(sent, std::memory_order_release);
