@@ -99,12 +99,7 @@ extern "C" __attribute__((visibility("hidden"))) long drover_syscall(long number
                                                                      const uint64_t* a) {
   if (NeedsAgentGone(number, static_cast<long>(a[0]))) EndAgent();
   const auto call = [&] { return InErrno(RawSyscall(number, a[0], a[1], a[2], a[3], a[4], a[5])); };
-  if (number == SYS_mremap) {
-    const Passage passage;
-    if (passage.shared() != nullptr) passage.shared()->dont_fork_changed.store(1);
-    return call();
-  }
-  if (IsForkAdvice(number, a[2])) {
+  if (number == SYS_mremap || IsForkAdvice(number, a[2])) {
     const Passage passage;
     if (passage.shared() != nullptr) passage.shared()->dont_fork_changed.store(1);
     return call();

@@ -9,17 +9,8 @@
 namespace drover::cli {
 namespace {
 
-// {0, 1, 2, 5} -> "0-2,5"
 std::string ListOf(const std::vector<int>& ids) {
-  std::string text;
-  for (size_t i = 0; i < ids.size();) {
-    size_t last = i;
-    while (last + 1 < ids.size() && ids[last + 1] == ids[last] + 1) ++last;
-    text += fmt::format("{}{}", text.empty() ? "" : ",", ids[i]);
-    if (last > i) text += fmt::format("-{}", ids[last]);
-    i = last + 1;
-  }
-  return text.empty() ? "none" : text;
+  return ids.empty() ? "none" : topology::FormatIdList(ids);
 }
 
 struct Seen {

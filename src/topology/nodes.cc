@@ -87,18 +87,22 @@ uint32_t Nodes::id_limit() const {
   return static_cast<uint32_t>(highest) + 1;
 }
 
-std::string Nodes::MemoryList() const {
+std::string FormatIdList(const std::vector<int>& ids) {
   std::string text;
-  for (size_t i = 0; i < with_memory.size();) {
+  for (size_t i = 0; i < ids.size();) {
     size_t last = i;
-    while (last + 1 < with_memory.size() && with_memory[last + 1].id == with_memory[last].id + 1)
-      ++last;
+    while (last + 1 < ids.size() && ids[last + 1] == ids[last] + 1) ++last;
     if (!text.empty()) text += ',';
-    text += last == i ? fmt::format("{}", with_memory[i].id)
-                      : fmt::format("{}-{}", with_memory[i].id, with_memory[last].id);
+    text += last == i ? fmt::format("{}", ids[i]) : fmt::format("{}-{}", ids[i], ids[last]);
     i = last + 1;
   }
   return text;
+}
+
+std::string Nodes::MemoryList() const {
+  std::vector<int> ids;
+  for (const NodeInfo& node : with_memory) ids.push_back(node.id);
+  return FormatIdList(ids);
 }
 
 }  // namespace drover::topology

@@ -33,5 +33,7 @@ Nodes ReadNodes(const std::string& root);
 
 // A list in the kernel's and numactl's form, "0-1,3" -> {0, 1, 3}; false: not one.
 [[nodiscard]] bool ParseIdList(const std::string& text, std::vector<int>* ids);
+// The way back; `ids` rise.
+std::string FormatIdList(const std::vector<int>& ids);
 
 }  // namespace drover::topology
