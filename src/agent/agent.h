@@ -23,10 +23,13 @@ void ResolveHooked();
 void ResolveIdentity();
 void ResolveStandBack();
 void ResolveFork();
+void ResolveThread();
 
 // Remembers that the program starts to use what the own path stands back from (a StandBackSet).
 // Called inside the gate, or of what is not to be found by a later look; children remember it, too.
 void NoteCall(uint32_t set);
+// The same between two batches: one that is open already goes on, the next one knows of it.
+void NoteAtTheBoundary(uint32_t set);
 
 // Must a fork wait for the batch boundary, because the engine hears of none?
 bool ForkIsGated();

@@ -18,6 +18,10 @@ Hooked<void*(void*, size_t, size_t, int, ...)> real_mremap{"mremap"};
 Hooked<int(void*, size_t, int)> real_madvise{"madvise"};
 Hooked<long(long, ...)> real_syscall{"syscall"};
 
+bool CanBeNotedTwice(long number) {
+  return number != SYS_futex && number != SYS_clone && number != SYS_clone3;
+}
+
 bool IsForkAdvice(long number, uint64_t advice) {
   return number == SYS_madvise && (advice == MADV_DONTFORK || advice == MADV_DOFORK);
 }
@@ -31,6 +35,7 @@ void ResolveHooked() {
   ResolveIdentity();
   ResolveStandBack();
   ResolveFork();
+  ResolveThread();
 }
 
 }  // namespace drover::agent
@@ -81,14 +86,12 @@ extern "C" __attribute__((visibility("hidden"))) uint32_t drover_before_syscall(
   const bool hooked = number == SYS_mremap || IsForkAdvice(number, a[2]) ||
                       ChangesIdentity(number) || NeedsAgentGone(number, static_cast<long>(a[0]));
   if (hooked) return kInC;
-  if (const uint32_t set = StandBackOfCall(number, a); set != 0) {
-    // No passage: a futex call may wait for long, and a new thread's child returns elsewhere. A
-    // batch that is open already goes on; the next one is not opened.
-    EnterGate();
-    NoteCall(set);
-    LeaveGate();
-  }
-  return kPlain;
+  const uint32_t set = StandBackOfCall(number, a);
+  if (set == 0) return kPlain;
+  NoteAtTheBoundary(set);
+  // Of a futex call, which may wait for long, and of clone, whose child returns elsewhere, that
+  // must do. What else is made is noted again when it is there.
+  return CanBeNotedTwice(number) ? kInC : kPlain;
 }
 
 extern "C" __attribute__((visibility("hidden"))) void drover_after_clone() {
@@ -104,8 +107,10 @@ extern "C" __attribute__((visibility("hidden"))) long drover_syscall(long number
     if (passage.shared() != nullptr) passage.shared()->dont_fork_changed.store(1);
     return call();
   }
+  const uint32_t set = StandBackOfCall(number, a);
   const long result = call();
   if (result == 0 && ChangesIdentity(number)) ShareIdentity();
+  if (result >= 0 && set != 0) NoteAtTheBoundary(set);
   return result;
 }
 
@@ -145,9 +150,10 @@ syscall:
         movq    32(%rsp), %r8
         movq    40(%rsp), %r9
         xorl    %eax, %eax
-        leave
         .cfi_remember_state
+        leave
         .cfi_def_cfa %rsp, 8
+        .cfi_restore %rbp
         jmp     *drover_next_syscall(%rip)
 .Lgated:
         .cfi_restore_state
@@ -161,6 +167,7 @@ syscall:
         movq    48(%rsp), %r9
         leave
         .cfi_def_cfa %rsp, 8
+        .cfi_restore %rbp
         cmpl    $2, %ecx
         je      .Lclone
         syscall
@@ -193,11 +200,13 @@ syscall:
         ret
 .Lin_c:
         .cfi_def_cfa %rbp, 16
+        .cfi_offset %rbp, -16
         movq    (%rsp), %rdi
         leaq    8(%rsp), %rsi
         call    drover_syscall
         leave
         .cfi_def_cfa %rsp, 8
+        .cfi_restore %rbp
         ret
         .cfi_endproc
         .size   syscall, .-syscall

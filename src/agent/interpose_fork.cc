@@ -1,12 +1,10 @@
-// Making processes and threads. A child would read zeros where pages are away. With fork events the
+// Making processes. A child would read zeros where pages are away. With fork events the
 // engine fills its holes; without the right to them a fork waits for the batch boundary. (A child
 // that shares its parent's memory, as of vfork and posix_spawn, waits in holes like a thread.)
-#include <pthread.h>
 #include <pty.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
-#include <threads.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -19,9 +17,6 @@ namespace {
 using flow::SetOf;
 using flow::StandBackFrom;
 
-Hooked<int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)> real_pthread_create{
-    "pthread_create"};
-Hooked<int(thrd_t*, thrd_start_t, void*)> real_thrd_create{"thrd_create"};
 Hooked<int(int, int)> real_daemon{"daemon"};
 Hooked<int(int*, char*, const termios*, const winsize*)> real_forkpty{"forkpty"};
 Hooked<pid_t()> real_fork{"fork"}, real_Fork{"_Fork"};
@@ -38,8 +33,6 @@ pid_t ForkAtTheBoundary(Hooked<pid_t()>& real) {
 }  // namespace
 
 void ResolveFork() {
-  real_pthread_create.get();
-  real_thrd_create.get();
   real_daemon.get();
   real_forkpty.get();
   real_fork.get();
@@ -66,27 +59,6 @@ bool CopiesMemory(long number, const uint64_t* a) {
 using namespace drover::agent;
 using drover::flow::SetOf;
 using drover::flow::StandBackFrom;
-
-// A thread that is made between the look for control blocks and the end of the window would be
-// missed, and its join might hang.
-DROVER_EXPORT int pthread_create(pthread_t* thread, const pthread_attr_t* how, void* (*run)(void*),
-                                 void* with) noexcept {
-  const Passage passage;
-  const int result = real_pthread_create.get()(thread, how, run, with);
-  // A pthread_t is the address of the control block.
-  if (result == 0 && passage.shared() != nullptr)
-    passage.shared()->young.Add(static_cast<uint64_t>(*thread));
-  return result;
-}
-
-// C11's threads are made inside libc, past the hook above; a thrd_t is a pthread_t.
-DROVER_EXPORT int thrd_create(thrd_t* thread, thrd_start_t run, void* with) {
-  const Passage passage;
-  const int result = real_thrd_create.get()(thread, run, with);
-  if (result == thrd_success && passage.shared() != nullptr)
-    passage.shared()->young.Add(static_cast<uint64_t>(*thread));
-  return result;
-}
 
 // These fork inside libc.
 DROVER_EXPORT int daemon(int stay, int keep_open) noexcept {

@@ -36,11 +36,6 @@ bool IsPlausible(const void* pointer) {
   return address >= kLowest && address < kHighest;
 }
 
-void NoteAtTheBoundary(StandBackSet set) {
-  const Passage passage;
-  NoteCall(set);
-}
-
 StandBackSet OfPath(const char* path) {
   // Most opens end here. A pointer that cannot be one is left to the kernel.
   if (!IsPlausible(path) || path[0] != '/' || path[1] != 'd' || path[2] != 'e') return 0;
@@ -87,6 +82,11 @@ bool FailsInAHole(int operation) {
 }
 
 }  // namespace
+
+void NoteAtTheBoundary(StandBackSet set) {
+  const Passage passage;
+  NoteCall(set);
+}
 
 void ResolveStandBack() {
   real_setprotocol.get();

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/single_threaded.h>
+#include <threads.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -74,6 +75,55 @@ void Say(int report, const std::string& line) {
 std::atomic<bool> churning = true;
 std::atomic<uint64_t> joined = 0, hung = 0;
 
+// A thread whose name stands in memory of its own, which it gives back at once: nobody may read the
+// name from there afterwards.
+struct Homeless {
+  static constexpr size_t kBytes = 4096;
+  pthread_t name;
+  std::atomic<uint64_t>* ended;
+
+  static Homeless* Make(std::atomic<uint64_t>* ended) {
+    void* home = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return new (home) Homeless{0, ended};
+  }
+  static void Live(void* self) {
+    auto* home = static_cast<Homeless*>(self);
+    auto* ended = home->ended;
+    if (home->name != pthread_self()) ++hung;
+    munmap(self, kBytes);
+    ++*ended;
+  }
+};
+
+// The new thread runs before its maker goes on: on the same CPU, and with real-time priority.
+void ChurnHomeless() {
+  std::atomic<uint64_t> ended = 0;
+  cpu_set_t here, everywhere;
+  sched_getaffinity(0, sizeof everywhere, &everywhere);
+  CPU_ZERO(&here);
+  CPU_SET(static_cast<unsigned>(sched_getcpu()), &here);
+  sched_setaffinity(0, sizeof here, &here);
+  pthread_attr_t detached;
+  pthread_attr_init(&detached);
+  pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setinheritsched(&detached, PTHREAD_EXPLICIT_SCHED);
+  pthread_attr_setschedpolicy(&detached, SCHED_FIFO);
+  const sched_param lowest{1};
+  pthread_attr_setschedparam(&detached, &lowest);
+  auto* home = Homeless::Make(&ended);
+  const auto live = [](void* self) -> void* { return Homeless::Live(self), nullptr; };
+  if (pthread_create(&home->name, &detached, live, home) != 0) ++hung;
+  home = Homeless::Make(&ended);
+  const auto live_c11 = [](void* self) {
+    return Homeless::Live(self), thrd_detach(thrd_current());
+  };
+  if (thrd_create(&home->name, live_c11, home) != thrd_success) ++hung;
+  sched_setaffinity(0, sizeof everywhere, &everywhere);
+  for (int i = 0; i < 10'000 && ended < 2; ++i) usleep(1'000);
+  if (ended < 2) ++hung;
+  while (ended < 2) usleep(1'000);  // they still use `ended`
+}
+
 // Makes and joins threads, and moves a mapping about, without pause.
 void Churn() {
   constexpr size_t kBytes = 1 << 20;
@@ -90,6 +140,7 @@ void Churn() {
       patience.tv_sec += 10;
       pthread_timedjoin_np(thread, nullptr, &patience) == 0 ? ++joined : ++hung;
     }
+    ChurnHomeless();
     void* elsewhere = mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     void* moved = mremap(words, kBytes, kBytes, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere);
     if (moved == MAP_FAILED) ++hung;
