@@ -30,7 +30,7 @@ constexpr uint64_t kStacksBytes = PosixThreads::kThreadsMax * PosixThreads::kSta
 class HostedEngine final : public Engine, private flow::Observer {
  public:
   ~HostedEngine() override {
-    library::CloseForkGate(&gate_);
+    if (gate_ != &own_gate_) library::CloseForkGate();
     if (engine_ != nullptr) kernel_.Unmap(flow::ArenaOf(*engine_));
     for (const Range stacks : {stacks_, mover_stack_})
       if (!stacks.empty()) kernel_.Unmap(stacks);
@@ -38,12 +38,13 @@ class HostedEngine final : public Engine, private flow::Observer {
   }
 
   std::expected<void, Error> Start(const Options& options);
-  bool OpenUserfault(uint64_t features);
   std::expected<MoveResult, Error> Move(const MoveRequest& request) override;
   void Cancel() override { cancelled_.store(true, std::memory_order_relaxed); }
   std::string OwnPathRefused() const override { return report::WordsOf(trouble_, 0); }
 
  private:
+  bool OpenUserfault(uint64_t features);
+  flow::Trouble OpenOwnPath();
   std::expected<flow::Job, Error> JobOf(const MoveRequest& request) const;
   void PagesDone(uint64_t, uint64_t pages, int32_t, flow::Outcome, flow::Why) override {
     pages_done_ += pages;
@@ -54,7 +55,9 @@ class HostedEngine final : public Engine, private flow::Observer {
   kernel::LinuxKernel kernel_;
   Range stacks_, mover_stack_;
   std::unique_ptr<PosixThreads> threads_, mover_;
-  flow::Gate gate_;
+  flow::Gate own_gate_;
+  flow::Gate* gate_ = &own_gate_;
+  bool self_test_ = false, fork_events_ = true;
   flow::Engine* engine_ = nullptr;
   flow::Trouble trouble_ = flow::Trouble::kNone;
   std::atomic<bool> cancelled_ = false;
@@ -86,31 +89,34 @@ std::expected<void, Error> HostedEngine::Start(const Options& options) {
     return std::unexpected(Error{Error::Kind::kFailed, "no memory for the engine's stacks"});
   threads_ = std::make_unique<PosixThreads>(stacks_);
   mover_ = std::make_unique<PosixThreads>(mover_stack_);
+  trouble_ = options.own_path ? OpenOwnPath() : flow::Trouble::kNoRights;
   const flow::Parts parts{.kernel = kernel_,
                           .threads = *threads_,
-                          .gate = gate_,
+                          .gate = *gate_,
                           .copy = migrators::FastestCopyFunction(),
                           .control_blocks = library::AskControlBlockLayout(),
-                          .visible_userfaults = 1};
+                          .visible_userfaults = 1,
+                          .self_test = self_test_,
+                          .fork_events = fork_events_};
   engine_ = flow::MakeEngine(parts, stacks_);
   if (engine_ == nullptr)
     return std::unexpected(Error{Error::Kind::kFailed, "no memory for the engine's own areas"});
   flow::AddOwn(*engine_, mover_stack_);
-  if (!options.own_path) {
-    trouble_ = flow::Trouble::kNoRights;
-    return {};
-  }
-  trouble_ = flow::CheckKernel(kernel_, &engine_->self_test_due);
-  if (trouble_ != flow::Trouble::kNone) return {};
-  // Fork events take CAP_SYS_PTRACE; a fork then waits for the batch boundary instead.
-  if (OpenUserfault(kernel::kFeaturesWanted)) return {};
-  if (OpenUserfault(kernel::kFeaturesWanted & ~kernel::kFeatureEventFork) &&
-      library::OpenForkGate(&gate_)) {
-    engine_->fork_events = false;
-    return {};
-  }
-  trouble_ = flow::Trouble::kNoRights;
   return {};
+}
+
+flow::Trouble HostedEngine::OpenOwnPath() {
+  const flow::Trouble trouble = flow::CheckKernel(kernel_, &self_test_);
+  if (trouble != flow::Trouble::kNone) return trouble;
+  if (OpenUserfault(kernel::kFeaturesWanted)) return flow::Trouble::kNone;
+  // Fork events take CAP_SYS_PTRACE; a fork then waits for the batch boundary instead.
+  flow::Gate* const gate = library::OpenForkGate();
+  if (gate == nullptr) return flow::Trouble::kNoRights;
+  gate_ = gate;
+  fork_events_ = false;
+  if (OpenUserfault(kernel::kFeaturesWanted & ~kernel::kFeatureEventFork))
+    return flow::Trouble::kNone;
+  return flow::Trouble::kNoRights;
 }
 
 bool HostedEngine::OpenUserfault(uint64_t features) {

@@ -4,43 +4,41 @@
 
 #include <atomic>
 #include <mutex>
+#include <new>
 
 namespace drover::library {
 namespace {
 
-std::atomic<flow::Gate*> gate_of_all = nullptr;
+constinit flow::Gate gate;
+std::atomic<bool> in_use = false;
 thread_local uint32_t depth = 0;
-thread_local flow::Gate* entered = nullptr;
 
 void BeforeFork() {
-  entered = gate_of_all.load();
-  if (entered != nullptr) entered->Enter(&depth);
+  if (in_use.load()) gate.Enter(&depth);
 }
 
 void AfterFork() {
-  if (entered != nullptr) entered->Leave(&depth);
-  entered = nullptr;
+  gate.Leave(&depth);
 }
 
 // The child's engine does not work: it has no threads there, and its copy of the gate may be closed
 // for ever.
 void AfterForkInChild() {
-  gate_of_all.store(nullptr);
-  entered = nullptr;
+  new (&gate) flow::Gate();
+  in_use.store(false);
   depth = 0;
 }
 
 }  // namespace
 
-bool OpenForkGate(flow::Gate* gate) {
+flow::Gate* OpenForkGate() {
   static std::once_flag once;
   std::call_once(once, [] { pthread_atfork(BeforeFork, AfterFork, AfterForkInChild); });
-  flow::Gate* nobody = nullptr;
-  return gate_of_all.compare_exchange_strong(nobody, gate);
+  return in_use.exchange(true) ? nullptr : &gate;
 }
 
-void CloseForkGate(flow::Gate* gate) {
-  gate_of_all.compare_exchange_strong(gate, nullptr);
+void CloseForkGate() {
+  in_use.store(false);
 }
 
 }  // namespace drover::library

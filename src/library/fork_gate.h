@@ -5,9 +5,9 @@
 
 namespace drover::library {
 
-// From now on, until CloseForkGate, fork() passes through `gate`. One at a time: false, another
-// engine has it.
-[[nodiscard]] bool OpenForkGate(flow::Gate* gate);
-void CloseForkGate(flow::Gate* gate);
+// The gate through which fork() passes from now on until CloseForkGate. It is never freed: a fork
+// may stand in it when the engine goes. nullptr: another engine has it.
+[[nodiscard]] flow::Gate* OpenForkGate();
+void CloseForkGate();
 
 }  // namespace drover::library
