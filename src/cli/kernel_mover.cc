@@ -65,12 +65,12 @@ std::expected<flow::JobResult, Error> MoveFromOutside(
                                            .threads = no_threads,
                                            .gate = gate,
                                            .copy = migrators::FastestCopyFunction(),
-                                           .control_blocks = {}},
+                                           .control_blocks = {},
+                                           .foreign = true},
                                           {});
   if (engine == nullptr)
     return std::unexpected(Error{Error::Kind::kFailed, "no memory for the engine's own areas"});
   const Range arena = flow::ArenaOf(*engine);
-  engine->own_count = 0;  // what is the engine's lies in this process, not in that one
   flow::Job from_outside = job;
   from_outside.own_path = false;
   auto result = std::make_unique<flow::JobResult>(preset);

@@ -68,8 +68,7 @@ void Collector::LeaveOutOwn() {
   if (!RuleHolds(Rule::kExcludeOwn)) return;
   for (bool again = true; again;) {
     again = false;
-    for (uint32_t i = 0; i < engine_.own_count; ++i) {
-      const Range own = engine_.own[i];
+    for (const Range& own : engine_.OwnRanges()) {
       if (!own.Overlaps(stretch_)) continue;
       if (own.start > stretch_.start) {
         stretch_.length = own.start - stretch_.start;

@@ -52,6 +52,7 @@ struct Parts {
   ControlBlockLayout control_blocks;
   YoungThreads* young = nullptr;    // the gate's record of threads, where pthread_create passes it
   uint32_t engine_threads = 0;      // threads without a control block that are the house's own
+  bool foreign = false;             // the job's memory is another process's (kernel path only)
   bool own_table = false;           // the engine's descriptors stand in a table of their own
   uint32_t visible_userfaults = 0;  // userfaultfds of the house's own in the program's table
   bool self_test = false;           // before the first job by the own path (own_path.h)
@@ -91,6 +92,7 @@ struct Engine {
         layout(parts.control_blocks),
         young(parts.young),
         engine_threads(parts.engine_threads),
+        foreign(parts.foreign),
         own_table(parts.own_table),
         visible_userfaults(parts.visible_userfaults),
         self_test_due(parts.self_test),
@@ -106,6 +108,7 @@ struct Engine {
   ControlBlockLayout layout;
   YoungThreads* young;
   uint32_t engine_threads;
+  bool foreign;
   bool own_table;
   uint32_t visible_userfaults;
   bool self_test_due;
@@ -160,15 +163,18 @@ struct Engine {
   Why kernel_why[kKernelChunkPages];
   int32_t kernel_status[kKernelChunkPages];
 
+  // The engine's own memory where the job's memory is. (Own addresses say nothing of another
+  // process.)
+  std::span<const Range> OwnRanges() const { return {own, foreign ? 0 : own_count}; }
   bool IsWhollyOwn(Range range) const {
-    for (uint32_t i = 0; i < own_count; ++i)
-      if (own[i].Contains(range)) return true;
+    for (const Range& mine : OwnRanges())
+      if (mine.Contains(range)) return true;
     return false;
   }
   bool IsOwn(Range range) const {
     if (!RuleHolds(Rule::kExcludeOwn)) return false;
-    for (uint32_t i = 0; i < own_count; ++i)
-      if (own[i].Overlaps(range)) return true;
+    for (const Range& mine : OwnRanges())
+      if (mine.Overlaps(range)) return true;
     return false;
   }
 };
