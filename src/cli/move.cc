@@ -155,7 +155,7 @@ int Move(const Options& options) {
   }
   if (!result.has_value()) return Fail(result.error());
   if (options.dry_run) return ShowPlan(options, *job, *result);
-  const auto fates = ReadRecords(records, result->pages_requested);
+  const Records fates(records, options.pid, result->pages_requested);
   if (const uint64_t merged = CountMerged(options.pid, fates); merged > 0) {
     constexpr auto kShared = static_cast<size_t>(flow::Why::kShared);
     result->not_moved_why[kShared] -= std::min(merged, result->not_moved_why[kShared]);

@@ -1,76 +1,102 @@
 #include "cli/records.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
+#include <string>
+#include <vector>
 
 #include "kernel/linux_kernel.h"
 
 namespace drover::cli {
+namespace {
 
-std::vector<control::PageRecord> ReadRecords(int file, uint64_t pages_requested) {
-  const off_t bytes = lseek(file, 0, SEEK_END);
-  const uint64_t written =
-      bytes > 0 ? static_cast<uint64_t>(bytes) / sizeof(control::PageRecord) : 0;
-  std::vector<control::PageRecord> records(std::min(written, pages_requested));
-  const ssize_t got = pread(file, records.data(), records.size() * sizeof records[0], 0);
-  records.resize(got > 0 ? static_cast<size_t>(got) / sizeof records[0] : 0);
-  uint64_t pages = 0;
-  for (size_t i = 0; i < records.size(); ++i) {
-    pages += records[i].pages;
-    if (pages <= pages_requested && records[i].address % kPageBytes == 0) continue;
-    records.resize(i);
-    break;
+// The most pages that the process has ever had addresses for; 0: it has ended.
+uint64_t PagesMax(int pid) {
+  std::ifstream status(fmt::format("/proc/{}/status", pid));
+  for (std::string word; status >> word;) {
+    uint64_t kilobytes = 0;
+    if (word == "VmPeak:" && status >> kilobytes) return kilobytes * 1024 / kPageBytes;
   }
-  return records;
+  return 0;
+}
+
+bool IsOutcome(const control::PageRecord& record, flow::Outcome outcome) {
+  return static_cast<flow::Outcome>(record.outcome) == outcome;
+}
+
+}  // namespace
+
+Records::Records(int file, int pid, uint64_t pages_requested)
+    : file_(file), pages_max_(std::min(pages_requested, PagesMax(pid))) {}
+
+void Records::ForEach(const std::function<void(const control::PageRecord&)>& visit) const {
+  std::vector<control::PageRecord> some(4096);
+  uint64_t pages = 0;
+  for (off_t at = 0;;) {
+    const ssize_t got = pread(file_, some.data(), some.size() * sizeof some[0], at);
+    const size_t count = got > 0 ? static_cast<size_t>(got) / sizeof some[0] : 0;
+    if (count == 0) return;
+    at += static_cast<off_t>(count * sizeof some[0]);
+    for (size_t i = 0; i < count; ++i) {
+      control::PageRecord record = some[i];
+      // Each stands for a page at least, so this bounds their number, too.
+      pages += std::max(record.pages, 1u);
+      if (pages > pages_max_ || record.address % kPageBytes != 0) return;
+      for (uint32_t left = record.pages; left > 0; left -= record.pages) {
+        record.pages = std::min(left, kPiecePages);
+        visit(record);
+        record.address += record.pages * kPageBytes;
+      }
+    }
+  }
 }
 
 std::optional<uint64_t> CountMovedBack(int pid, const flow::Placement& placement,
-                                       const std::vector<control::PageRecord>& records) {
+                                       const Records& records) {
   if (placement.same) return std::nullopt;
   kernel::LinuxKernel kernel;
   if (kernel.OpenProcess(pid) != kernel::Errno::kOk) return std::nullopt;
-  constexpr uint64_t kChunkPages = 4096;
   uint64_t elsewhere = 0;
   std::vector<uint64_t> addresses;
   std::vector<int32_t> node_of;
-  for (const auto& record : records) {
-    if (static_cast<flow::Outcome>(record.outcome) != flow::Outcome::kMoved) continue;
-    for (uint64_t first = 0; first < record.pages; first += kChunkPages) {
-      const uint64_t end = std::min<uint64_t>(first + kChunkPages, record.pages);
-      addresses.clear();
-      for (uint64_t i = first; i < end; ++i) addresses.push_back(record.address + i * kPageBytes);
-      node_of.assign(addresses.size(), -1);
-      if (kernel.QueryNodes(addresses, node_of) != kernel::Errno::kOk) continue;
-      for (const int32_t node : node_of) elsewhere += node >= 0 && node != record.target;
-    }
-  }
+  records.ForEach([&](const control::PageRecord& record) {
+    if (!IsOutcome(record, flow::Outcome::kMoved)) return;
+    addresses.clear();
+    for (uint64_t i = 0; i < record.pages; ++i)
+      addresses.push_back(record.address + i * kPageBytes);
+    node_of.assign(addresses.size(), -1);
+    if (kernel.QueryNodes(addresses, node_of) != kernel::Errno::kOk) return;
+    for (const int32_t node : node_of) elsewhere += node >= 0 && node != record.target;
+  });
   kernel.Close();
   return elsewhere;
 }
 
-uint64_t CountMerged(int pid, const std::vector<control::PageRecord>& records) {
+uint64_t CountMerged(int pid, const Records& records) {
   constexpr uint64_t kKsm = uint64_t{1} << 21;  // KPF_KSM, uapi/linux/kernel-page-flags.h
   const int flags_file = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
   kernel::LinuxKernel kernel;
   if (flags_file < 0 || kernel.OpenProcess(pid) != kernel::Errno::kOk) return 0;
   uint64_t merged = 0;
-  for (const auto& record : records) {
-    if (static_cast<flow::Outcome>(record.outcome) != flow::Outcome::kNotMoved ||
+  std::vector<kernel::PageEntry> entries;
+  records.ForEach([&](const control::PageRecord& record) {
+    if (!IsOutcome(record, flow::Outcome::kNotMoved) ||
         static_cast<flow::Why>(record.why) != flow::Why::kShared)
-      continue;
-    for (uint64_t i = 0; i < record.pages; ++i) {
-      kernel::PageEntry entry;
+      return;
+    entries.assign(record.pages, {});
+    if (kernel.ReadEntries(record.address, entries) != kernel::Errno::kOk) return;
+    for (const kernel::PageEntry& entry : entries) {
       uint64_t flags = 0;
-      if (kernel.ReadEntries(record.address + i * kPageBytes, {&entry, 1}) != kernel::Errno::kOk ||
-          !entry.present() || entry.frame() == 0)
-        continue;
+      if (!entry.present() || entry.frame() == 0) continue;
       const auto at = static_cast<off_t>(entry.frame() * sizeof flags);
       if (pread(flags_file, &flags, sizeof flags, at) == sizeof flags)
         merged += (flags & kKsm) != 0;
     }
-  }
+  });
   kernel.Close();
   close(flags_file);
   return merged;

@@ -2,24 +2,37 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
-#include <vector>
 
 #include "control/protocol.h"
 #include "flow/job.h"
 
 namespace drover::cli {
 
-// The mover is in the process that is moved: what it says is bounded by what its result claims.
-std::vector<control::PageRecord> ReadRecords(int file, uint64_t pages_requested);
+// The records of one job. The mover is in the process that is moved and may write anything: it is
+// read piece by piece, and no further than that process can have pages.
+class Records {
+ public:
+  // `file` stays the caller's. `pages_requested` as the result claims.
+  Records(int file, int pid, uint64_t pages_requested);
+
+  static constexpr uint32_t kPiecePages = 4096;
+  // Calls visit with each record, cut into pieces of at most kPiecePages.
+  void ForEach(const std::function<void(const control::PageRecord&)>& visit) const;
+
+ private:
+  int file_;
+  uint64_t pages_max_;
+};
 
 // Moved pages that are elsewhere by now than on the node that they were moved to; nullopt where no
 // node was named.
 std::optional<uint64_t> CountMovedBack(int pid, const flow::Placement& placement,
-                                       const std::vector<control::PageRecord>& records);
+                                       const Records& records);
 
 // Of the pages that were called shared: how many are merged with equal ones (KSM). 0 without the
 // right to see page frames and their flags.
-uint64_t CountMerged(int pid, const std::vector<control::PageRecord>& records);
+uint64_t CountMerged(int pid, const Records& records);
 
 }  // namespace drover::cli

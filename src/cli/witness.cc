@@ -1,6 +1,7 @@
 #include "cli/witness.h"
 
-#include <fcntl.h>
+#include <algorithm>
+#include <vector>
 
 #include "kernel/linux_kernel.h"
 
@@ -19,12 +20,13 @@ void ForEachPage(kernel::LinuxKernel& kernel, Range range, const Visit& visit) {
     const auto found =
         kernel.Scan(left, kernel::kPagePresent, kernel::kPageZero, 0, regions, &walk_end);
     if (!found.has_value() || walk_end <= left.start) return;
-    for (uint64_t k = 0; k < *found; ++k) {
-      entries.resize((regions[k].end - regions[k].start) / kPageBytes);
-      if (kernel.ReadEntries(regions[k].start, entries) != kernel::Errno::kOk) continue;
-      for (size_t i = 0; i < entries.size(); ++i)
-        visit(regions[k].start + i * kPageBytes, entries[i]);
-    }
+    for (uint64_t k = 0; k < *found; ++k)
+      for (uint64_t at = regions[k].start; at < regions[k].end;) {
+        entries.resize(std::min((regions[k].end - at) / kPageBytes, kChunkPages));
+        if (kernel.ReadEntries(at, entries) == kernel::Errno::kOk)
+          for (size_t i = 0; i < entries.size(); ++i) visit(at + i * kPageBytes, entries[i]);
+        at += entries.size() * kPageBytes;
+      }
   }
 }
 
@@ -51,16 +53,15 @@ Witness::Witness(int pid, const flow::Job& job, bool look) : pid_(pid) {
   kernel.Close();
 }
 
-std::optional<double> Witness::ShareSeenToMove(
-    const std::vector<control::PageRecord>& records) const {
+std::optional<double> Witness::ShareSeenToMove(const Records& records) const {
   kernel::LinuxKernel kernel;
   if (!sees_ || kernel.OpenProcess(pid_) != kernel::Errno::kOk) return std::nullopt;
   uint64_t moved = 0, changed = 0;
   std::vector<kernel::PageEntry> entries;
-  for (const auto& record : records) {
-    if (static_cast<flow::Outcome>(record.outcome) != flow::Outcome::kMoved) continue;
+  records.ForEach([&](const control::PageRecord& record) {
+    if (static_cast<flow::Outcome>(record.outcome) != flow::Outcome::kMoved) return;
     entries.assign(record.pages, {});
-    if (kernel.ReadEntries(record.address, entries) != kernel::Errno::kOk) continue;
+    if (kernel.ReadEntries(record.address, entries) != kernel::Errno::kOk) return;
     for (uint64_t i = 0; i < record.pages; ++i) {
       const auto before = frames_.find(record.address + i * kPageBytes);
       // Freed since, or not there when the first look was taken: no witness for it.
@@ -68,7 +69,7 @@ std::optional<double> Witness::ShareSeenToMove(
       ++moved;
       changed += before->second != entries[i].frame();
     }
-  }
+  });
   kernel.Close();
   if (moved == 0) return std::nullopt;
   return static_cast<double>(changed) / static_cast<double>(moved);

@@ -4,9 +4,8 @@
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
-#include <vector>
 
-#include "control/protocol.h"
+#include "cli/records.h"
 #include "flow/job.h"
 
 namespace drover::cli {
@@ -18,7 +17,7 @@ class Witness {
   Witness(int pid, const flow::Job& job, bool look);
 
   // Of the pages that `records` call moved: the share whose frame is another one now.
-  std::optional<double> ShareSeenToMove(const std::vector<control::PageRecord>& records) const;
+  std::optional<double> ShareSeenToMove(const Records& records) const;
 
  private:
   int pid_;
