@@ -127,8 +127,8 @@ std::expected<Diagnosis, Error> Diagnose(const control::ProcessInfo& process) {
   if (!diagnosis.plan.has_value()) {
     const std::atomic<bool> never = false;
     flow::JobResult preset;
-    const auto plan = MoveFromOutside(process.pid, PlanOfAll(), preset, -1, never,
-                                      [](const control::Progress&) {});
+    const auto plan =
+        MoveFromOutside(process, PlanOfAll(), preset, -1, never, [](const control::Progress&) {});
     if (!plan.has_value()) return std::unexpected(plan.error());
     diagnosis.plan = *plan;
   }
@@ -156,7 +156,7 @@ int DoctorProcess(int pid, bool json) {
   if (!process.has_value()) return Fail(process.error());
   const auto diagnosis = Diagnose(*process);
   if (!diagnosis.has_value()) return Fail(diagnosis.error());
-  const MoveResult plan = library::ResultOf(*diagnosis->plan);
+  const MoveResult plan = library::ResultOf(*diagnosis->plan, false);
   if (json) {
     auto document = JsonHead("doctor");
     document["pid"] = pid;

@@ -46,14 +46,15 @@ class Outside final : public flow::Observer {
 }  // namespace
 
 std::expected<flow::JobResult, Error> MoveFromOutside(
-    int pid, const flow::Job& job, const flow::JobResult& preset, int records,
-    const std::atomic<bool>& cancel,
+    const control::ProcessInfo& process, const flow::Job& job, const flow::JobResult& preset,
+    int records, const std::atomic<bool>& cancel,
     const std::function<void(const control::Progress&)>& progress) {
+  const int pid = process.pid;
   kernel::LinuxKernel kernel;
   const auto error = kernel.OpenProcess(pid);
-  if (error == kernel::Errno::kNoProcess || error == kernel::Errno::kNoEntry)
-    return std::unexpected(
-        Error{Error::Kind::kTargetGone, fmt::format("process {} has ended", pid)});
+  // What is open now belongs to the program that was looked at, or to none.
+  if (control::LookAgain(process) != control::Still::kSame)
+    return std::unexpected(control::NotTheSame(process));
   if (error != kernel::Errno::kOk)
     return std::unexpected(Error{Error::Kind::kNotPermitted,
                                  fmt::format("process {} cannot be looked at: {}; run drover as "

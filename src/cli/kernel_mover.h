@@ -5,13 +5,14 @@
 #include <expected>
 #include <functional>
 
-#include "control/protocol.h"
+#include "control/agents.h"
 #include "drover/engine.h"
 
 namespace drover::cli {
 
 [[nodiscard]] std::expected<flow::JobResult, Error> MoveFromOutside(
-    int pid, const flow::Job& job, const flow::JobResult& preset, int records,
-    const std::atomic<bool>& cancel, const std::function<void(const control::Progress&)>& progress);
+    const control::ProcessInfo& process, const flow::Job& job, const flow::JobResult& preset,
+    int records, const std::atomic<bool>& cancel,
+    const std::function<void(const control::Progress&)>& progress);
 
 }  // namespace drover::cli

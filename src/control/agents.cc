@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -63,11 +64,12 @@ std::optional<ProcessInfo> ReadProcess(int pid) {
   info.name = text.substr(open_at + 1, close_at - open_at - 1);
   std::istringstream words(text.substr(close_at + 1));
   std::string word;
-  for (int field = 3; field <= 22 && words >> word; ++field) {
+  for (int field = 3; field <= 28 && words >> word; ++field) {
     if (field == 3) info.state = word[0];
     if (field == 9)  // flags: PF_KTHREAD
       info.kernel_thread = (std::strtoull(word.c_str(), nullptr, 10) & 0x200000) != 0;
     if (field == 22) info.start_time_ticks = std::strtoull(word.c_str(), nullptr, 10);
+    if (field == 28) info.stack_start = std::strtoull(word.c_str(), nullptr, 10);
   }
   struct stat folder;
   if (::stat(Proc(pid, "").c_str(), &folder) == 0) info.user = folder.st_uid;
@@ -79,11 +81,53 @@ std::optional<ProcessInfo> ReadProcess(int pid) {
   return info;
 }
 
+Still LookAgain(const ProcessInfo& process) {
+  const auto now = ReadProcess(process.pid);
+  if (!now.has_value() || now->state == 'Z' || now->state == 'X' ||
+      now->start_time_ticks != process.start_time_ticks)
+    return Still::kGone;
+  return now->stack_start == process.stack_start ? Still::kSame : Still::kOtherProgram;
+}
+
+Error NotTheSame(const ProcessInfo& process) {
+  const auto now = ReadProcess(process.pid);
+  if (LookAgain(process) != Still::kOtherProgram || !now.has_value())
+    return {Error::Kind::kTargetGone, fmt::format("process {} has ended meanwhile", process.pid)};
+  return {Error::Kind::kTargetGone,
+          fmt::format("process {} has begun another program meanwhile ({}), and its old memory is "
+                      "gone; look at it again, and repeat the command if it is still the one",
+                      process.pid, now->command)};
+}
+
+namespace {
+
+// Numbers of another pid namespace would name other processes to the kernel than to /proc.
+bool ProcIsOurs() {
+  char self[32] = {};
+  const ssize_t got = readlink("/proc/self", self, sizeof self - 1);
+  return got > 0 && std::atoi(self) == getpid();
+}
+
+// Why /proc does not show a process.
+Error NotShown(int pid) {
+  if (kill(pid, 0) == 0 || errno == EPERM)
+    return {Error::Kind::kNotPermitted,
+            fmt::format("process {} is hidden from this user (/proc is mounted with hidepid); run "
+                        "drover as that process's user or as root",
+                        pid)};
+  return {Error::Kind::kUnavailable, fmt::format("there is no process {}; see `ps -e`", pid)};
+}
+
+}  // namespace
+
 std::expected<ProcessInfo, Error> CheckTarget(int pid) {
-  const auto info = ReadProcess(pid);
-  if (!info.has_value())
+  if (!ProcIsOurs())
     return std::unexpected(
-        Error{Error::Kind::kUnavailable, fmt::format("there is no process {}; see `ps -e`", pid)});
+        Error{Error::Kind::kUnavailable,
+              "/proc is not mounted, or shows the processes of another pid namespace; mount this "
+              "one's (`mount -t proc proc /proc`), or run drover outside the container"});
+  const auto info = ReadProcess(pid);
+  if (!info.has_value()) return std::unexpected(NotShown(pid));
   if (info->kernel_thread)
     return std::unexpected(
         Error{Error::Kind::kUnavailable,

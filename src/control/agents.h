@@ -18,12 +18,19 @@ struct ProcessInfo {
   bool kernel_thread = false;
   unsigned user = 0;
   uint64_t start_time_ticks = 0;
+  uint64_t stack_start = 0;  // another one after each execve; 0 where it may not be looked at
   std::string name;
   std::string command;  // the command line, or [name]
 };
 
 // nullopt: there is no such process.
 std::optional<ProcessInfo> ReadProcess(int pid);
+
+// What a process that was looked at before is now.
+enum class Still { kSame, kOtherProgram, kGone };
+Still LookAgain(const ProcessInfo& process);
+// What to tell of one that is not the same any more.
+Error NotTheSame(const ProcessInfo& process);
 
 // The process that a command names, checked: it exists, lives, has memory and may be looked at.
 [[nodiscard]] std::expected<ProcessInfo, Error> CheckTarget(int pid);

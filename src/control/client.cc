@@ -42,11 +42,7 @@ Error Client::Lost() const {
   constexpr int kLooks = 200;
   constexpr useconds_t kNapUs = 5'000;
   for (int look = 0; look < kLooks; ++look) {
-    const auto process = ReadProcess(agent_.process.pid);
-    if (!process.has_value() || process->state == 'Z' || process->state == 'X' ||
-        process->start_time_ticks != agent_.process.start_time_ticks)
-      return {Error::Kind::kTargetGone,
-              fmt::format("process {} ended in the middle", agent_.process.pid)};
+    if (LookAgain(agent_.process) != Still::kSame) return NotTheSame(agent_.process);
     usleep(kNapUs);
   }
   return {Error::Kind::kFailed,
@@ -70,6 +66,7 @@ std::expected<Client, Error> Client::Connect(const AgentInfo& agent) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const auto fail = [&](const std::string& why) {
+    if (LookAgain(agent.process) != Still::kSame) return std::unexpected(NotTheSame(agent.process));
     return std::unexpected(Error{
         errno == EACCES || errno == EPERM ? Error::Kind::kNotPermitted : Error::Kind::kUnavailable,
         fmt::format("the agent of process {} cannot be reached: {}", pid, why)});

@@ -268,7 +268,7 @@ TEST(Agent, ATargetThatEndsInTheMiddle) {
   const Outcome outcome = Move(subject.pid(), {"--batch", "1"});
   killer.join();
   EXPECT_EQ(outcome.exit_code, 6) << outcome.err;
-  EXPECT_NE(outcome.err.find("ended in the middle"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("has ended meanwhile"), std::string::npos) << outcome.err;
 }
 
 }  // namespace

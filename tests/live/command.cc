@@ -44,6 +44,18 @@ int WaitFor(int child, Clock::time_point until) {
   }
 }
 
+// The number by which this pid namespace calls the subject that reports to `report`.
+int PidOfReporter(const std::string& report) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::string name, command;
+    std::getline(std::ifstream(entry.path() / "comm"), name);
+    std::getline(std::ifstream(entry.path() / "cmdline"), command);
+    if (name == "drover_subject" && command.find(report) != std::string::npos)
+      return std::atoi(entry.path().filename().c_str());
+  }
+  return 0;
+}
+
 }  // namespace
 
 Outcome RunCommand(const std::vector<std::string>& words, int seconds) {
@@ -93,7 +105,7 @@ Subject::Subject(std::vector<std::string> before, const std::vector<std::string>
   for (int i = 0; i < 2000 && pid_ == 0; ++i) {
     std::istringstream text(ReportText());
     std::string ready;
-    if (!(text >> ready >> pid_) || ready != "ready") pid_ = 0;
+    if (text >> ready && ready == "ready") pid_ = PidOfReporter(report_);
     if (pid_ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 }

@@ -28,7 +28,7 @@ class Subject {
   Subject(const Subject&) = delete;
   Subject& operator=(const Subject&) = delete;
 
-  int pid() const { return pid_; }  // 0: it never became ready
+  int pid() const { return pid_; }  // here, not in its own pid namespace; 0: it never became ready
   // Ends it; true: it said that every word was right.
   bool EndsRight();
   // What it has said so far.
