@@ -18,6 +18,7 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,9 @@ struct MoveRequest {
   Target target;
   size_t batch_bytes = 2u << 20;    // pages that are absent at once; up to 16 MiB
   std::string migrator = "serial";  // or "threads:N", N from 1 to 16, the caller included
+  // Compare each copy before the program sees it, and look for writes that the kernel makes to an
+  // original afterwards (MoveResult::verified). Keeps up to 64 MiB of originals, each for 100 ms.
+  bool verify = false;
   // Called between batches on an engine thread; false stops there. May be empty. It must not call
   // the engine.
   std::function<bool(const Progress&)> progress;
@@ -77,6 +81,26 @@ struct NotMoved {
   std::string hint;
 };
 
+// A write that the kernel made to an original after it had been copied (a driver's, through a
+// reference that nobody else sees).
+struct LateWrite {
+  enum class Fate {
+    kCarriedOver,  // the live page has it
+    kConflict,     // the live page had changed, or could not be isolated: it was left as it is
+    kGone,         // the program had thrown the page away
+  };
+  uint64_t address = 0;  // of its first byte; of the page where `bytes` is 0
+  uint64_t bytes = 0;    // that have changed; 0: unknown
+  Fate fate = Fate::kConflict;
+};
+
+struct Verified {
+  uint64_t pages_compared = 0;
+  uint64_t copied_again = 0;  // copies that were wrong, and were made again before they were seen
+  uint64_t carried_over = 0, conflicts = 0, gone = 0;  // pages with a late write
+  std::vector<LateWrite> late_writes;                  // the first 32 of them
+};
+
 // pages_requested = pages_moved + pages_already_there + pages_gone + pages_not_moved, always.
 struct MoveResult {
   uint64_t pages_requested = 0;
@@ -88,7 +112,8 @@ struct MoveResult {
   uint64_t pages_by_kernel_path = 0;
   double seconds = 0;
   struct Phases {
-    double collect = 0, prepare = 0, isolate = 0, copy = 0, remap = 0, release = 0, kernel = 0;
+    double collect = 0, prepare = 0, isolate = 0, copy = 0, remap = 0, release = 0, kernel = 0,
+           verify = 0;
   } phases_s;
   Percentiles stall;               // waits of application threads on pages that were absent
   Percentiles window;              // how long batches were absent
@@ -97,7 +122,8 @@ struct MoveResult {
   // have had no mapping (SIGSEGV at its first touch). fork() itself waits for the batch boundary.
   uint64_t windows_guarded = 0;
   std::vector<NotMoved> not_moved;
-  std::string own_path_refused;  // why the own path was not taken; empty: it was
+  std::string own_path_refused;      // why the own path was not taken; empty: it was
+  std::optional<Verified> verified;  // where it was asked for
   bool cancelled = false;
 
   uint64_t bytes_moved() const { return pages_moved * 4096; }

@@ -319,7 +319,7 @@ bool Control::MakeEngine() {
 }
 
 void Control::RunMove(const flow::Job& asked, int records) {
-  result_ = {};
+  result_ = flow::JobResult();
   result_pending_ = false;
   flow::Job job = asked;
   if (!flow::IsValid(job)) {

@@ -19,6 +19,7 @@
 #include "kernel/linux_kernel.h"
 #include "library/result.h"
 #include "report/move_report.h"
+#include "report/pages.h"
 #include "report/plan_report.h"
 #include "report/progress.h"
 #include "report/words.h"
@@ -29,7 +30,7 @@ namespace {
 struct Options {
   int pid = 0;
   std::string to, from, range, batch = "2m", migrator = "serial";
-  bool json = false, dry_run = false;
+  bool json = false, dry_run = false, verify = false;
 };
 
 std::atomic<bool> interrupted = false;
@@ -55,6 +56,7 @@ std::expected<flow::Job, Error> JobOf(const Options& options, const topology::No
     return std::unexpected(checked.error());
   job.batch_bytes = *batch;
   job.plan_only = options.dry_run;
+  job.verify = options.verify;
   if (const auto parsed = library::ParseMigrator(options.migrator, &job); !parsed.has_value())
     return std::unexpected(parsed.error());
   if (!options.range.empty()) {
@@ -91,7 +93,7 @@ std::expected<flow::JobResult, Error> Perform(const control::ProcessInfo& proces
                                   : flow::Trouble::kAgentEnded;
     preset.own_path_detail = (*marker)->trouble_detail;
   }
-  return MoveFromOutside(process.pid, job, preset, records, interrupted, progress);
+  return MoveFromOutside(process, job, preset, records, interrupted, progress);
 }
 
 int ExitCodeOf(const flow::JobResult& result) {
@@ -115,7 +117,7 @@ int ShowPlan(const Options& options, const flow::Job& job, const flow::JobResult
     return ExitCodeOf(plan);
   }
   const Forecast forecast = Predict(job, options.migrator, plan);
-  report::Plan shown{.result = library::ResultOf(plan),
+  report::Plan shown{.result = library::ResultOf(plan, false),
                      .seconds = forecast.seconds,
                      .window_us = forecast.window_us,
                      .unknown = forecast.unknown,
@@ -163,7 +165,7 @@ int Move(const Options& options) {
   }
   const report::Seen seen{witness.ShareSeenToMove(fates),
                           CountMovedBack(options.pid, job->placement, fates)};
-  const MoveResult shown = library::ResultOf(*result);
+  const MoveResult shown = library::ResultOf(*result, options.verify);
   if (options.json) {
     auto document = JsonHead("move");
     document["pid"] = options.pid;
@@ -174,6 +176,14 @@ int Move(const Options& options) {
   }
   if (result->ended_by != flow::Trouble::kNone)
     fmt::print(stderr, "drover: {}\n", report::WordsOf(result->ended_by, result->ended_detail));
+  if (shown.verified.has_value() && shown.verified->conflicts > 0) {
+    fmt::print(stderr,
+               "drover: a driver has written to {} after the copy, and the program has changed it "
+               "since: that write is lost; what uses this memory is to be found before it is moved "
+               "again\n",
+               report::Pages(shown.verified->conflicts));
+    return kExitFailed;
+  }
   return ExitCodeOf(*result);
 }
 
@@ -201,6 +211,11 @@ void AddMove(CLI::App& app, Chosen& chosen) {
   move->add_flag("--dry-run", options->dry_run,
                  "touch nothing: say which pages would move by which path, how long it would take "
                  "(tried out on memory of drover's own), and what would stay and why");
+  move->add_flag("--verify", options->verify,
+                 "compare each copy with its original before the program sees it, and look for "
+                 "writes that a driver makes to originals up to 100 ms later; what is found is "
+                 "named, and carried over where that is safe. Slower, and longer stalls")
+      ->excludes("--dry-run");
   move->add_flag("--json", options->json, "one JSON document on stdout");
   move->footer(
       "Without --range the process's private memory is moved: heap, stacks, anonymous mappings,\n"

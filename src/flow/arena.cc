@@ -30,20 +30,26 @@ uint64_t ArenaBytes(uint64_t) {
   return kStateBytes + 4 * kAreaBytes + 2 * kHugeBytes;
 }
 
+std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes) {
+  // After mlockall(MCL_FUTURE) a mapping is filled when it is made, and beyond a limit that kills.
+  if (LocksMemory(kernel) && FreeBelowGroupLimits(kernel, 0) < 2 * bytes) return std::nullopt;
+  const auto mapped = kernel.Map(bytes);
+  if (!mapped.has_value()) return std::nullopt;
+  const Range range{*mapped, bytes};
+  // Untouched, each range: pages of the engine shared with a child would refuse to move.
+  if (RuleHolds(Rule::kAreasDontFork)) (void)kernel.Advise(range, Advice::kDontFork);
+  (void)kernel.Unlock(range);
+  (void)kernel.Advise(range, Advice::kDontNeed);
+  return range;
+}
+
 Engine* MakeEngine(const Parts& parts, Range stacks) {
   kernel::Kernel& kernel = parts.kernel;
-  const uint64_t bytes = ArenaBytes(0);
-  // After mlockall(MCL_FUTURE) a mapping is filled when it is made, and beyond a limit that kills.
-  if (LocksMemory(kernel) && FreeBelowGroupLimits(kernel, 0) < 2 * bytes) return nullptr;
-  const auto mapped = kernel.Map(bytes);
+  const auto mapped = MapOwn(kernel, ArenaBytes(0));
   if (!mapped.has_value()) return nullptr;
-  const Range arena{*mapped, bytes};
-  // Untouched, each range: pages of the engine shared with a child would refuse to move.
-  if (RuleHolds(Rule::kAreasDontFork)) (void)kernel.Advise(arena, Advice::kDontFork);
+  const Range arena = *mapped;
   const uint64_t state = RoundUp(arena.start, kHugeBytes);
   (void)kernel.Advise({state, kStateBytes}, Advice::kNoHugePage);
-  (void)kernel.Unlock(arena);
-  (void)kernel.Advise(arena, Advice::kDontNeed);
   auto* engine = new (reinterpret_cast<void*>(state)) Engine(parts);
   uint64_t at = state + kStateBytes;
   for (uint64_t* area :

@@ -83,6 +83,8 @@ class Observer {
   ~Observer() = default;
 };
 
+class Verifier;
+
 struct Engine {
   explicit Engine(const Parts& parts)
       : kernel(parts.kernel),
@@ -135,6 +137,8 @@ struct Engine {
   JobResult* result = nullptr;
   Observer* observer = nullptr;
   migrators::Migrator* migrator = nullptr;
+  Verifier* verifier = nullptr;  // with Job::verify
+  Range verifier_room;
   Headroom headroom;
   uint64_t spread_given[kNodesMax] = {};
   // While pages refuse although their child is gone, a write fault before the window mends that.

@@ -8,6 +8,8 @@
 #include "flow/phases.h"
 #include "flow/piece.h"
 #include "flow/stand_back.h"
+#include "flow/table.h"
+#include "flow/verify.h"
 #include "migrators/serial.h"
 #include "migrators/threads.h"
 
@@ -17,26 +19,15 @@ namespace {
 using kernel::Advice;
 using kernel::Errno;
 
-// Frees what a batch has left: originals in the area, unused pages in the pool. Whole huge-page
-// slots, so that an emptied page table goes too (Linux 6.14) and a huge page can come whole.
-void FreeAreas(Engine& engine, uint64_t area, uint64_t pool, uint64_t length) {
+// Frees what a batch has left: originals in the area, unused pages in the pool.
+void FreeAreas(Engine& engine, uint64_t area, uint64_t pool, uint64_t length, bool keep_area) {
   const PhaseTimer timer(engine, Phase::kRelease);
   if (!RuleHolds(Rule::kFreeOriginals))
     for (uint64_t i = 0; i < length / kPageBytes; ++i)
       if (engine.batch.state[i] == PageState::kRemapped)
         engine.copy(area + i * kPageBytes, engine.spare_page, kPageBytes);
-  (void)engine.kernel.Advise({area, length}, Advice::kDontNeed);
+  if (!keep_area) (void)engine.kernel.Advise({area, length}, Advice::kDontNeed);
   (void)engine.kernel.Advise({pool, length}, Advice::kDontNeed);
-}
-
-// From now on no event finds a page of this batch; what became of each page stays in the table.
-void CloseTable(Engine& engine) {
-  engine.lock.Lock();
-  engine.batch.live = {};
-  engine.batch.page_count = 0;
-  engine.batch.followed_count = 0;
-  engine.batch.follows_more = false;
-  engine.lock.Unlock();
 }
 
 }  // namespace
@@ -47,13 +38,14 @@ bool MoveBatch(Engine& engine) {
   Prepare(engine);
   if (RuleHolds(Rule::kGate) && !CloseGate(engine)) {
     CloseTable(engine);
-    FreeAreas(engine, area, pool, length);
+    FreeAreas(engine, area, pool, length, false);
     return false;
   }
   engine.threads.AllowIdentitySignal(false);
   const bool found =
       engine.control_blocks.Find(engine.kernel, engine.layout, engine.young) == Errno::kOk;
   if (!found) engine.result->own_path_trouble = Trouble::kThreadsHidden;
+  bool kept = false;
   bool going_on = found && !HasSeenReason(engine);
   if (going_on && engine.dont_fork_changed != nullptr && engine.dont_fork_changed->load() != 0)
     going_on = FindDontFork(engine);
@@ -62,16 +54,18 @@ bool MoveBatch(Engine& engine) {
     const uint64_t switches = engine.kernel.InvoluntarySwitches();
     Isolate(engine);
     Copy(engine);
+    if (engine.verifier != nullptr) engine.verifier->Compare();
     Remap(engine);
     if (engine.kernel.InvoluntarySwitches() != switches) ++engine.result->windows_preempted;
     engine.kernel.UnpinThread();
     Release(engine);
+    kept = engine.verifier != nullptr && engine.verifier->Keep();
     ++engine.result->batches;
   }
   if (RuleHolds(Rule::kGate)) engine.gate.Open();
   engine.threads.AllowIdentitySignal(true);
   CloseTable(engine);
-  FreeAreas(engine, area, pool, length);
+  FreeAreas(engine, area, pool, length, kept);
   return going_on;
 }
 
@@ -185,7 +179,11 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   if (job.own_path && result->own_path_trouble == Trouble::kNone) (void)FindDontFork(engine);
   {
     Crew crew(engine, job);
+    if (job.verify && !job.plan_only && job.own_path &&
+        result->own_path_trouble == Trouble::kNone && !Verifier::Make(engine))
+      result->own_path_trouble = Trouble::kNoMemory;
     MovePieces(engine, crew, *new (mover) PieceMover(engine));
+    Verifier::Unmake(engine);
   }
   engine.kernel.Unmap({*room, RoundUp(sizeof(PieceMover), kPageBytes)});
   engine.own_count = own_before;

@@ -1,6 +1,8 @@
 // The flow: collect, prepare, isolate, copy, remap, release, batch by batch.
 #pragma once
 
+#include <optional>
+
 #include "flow/engine.h"
 
 namespace drover::flow {
@@ -13,6 +15,9 @@ namespace drover::flow {
 // The engine is never destroyed, its memory goes by Unmap(ArenaOf(engine)).
 [[nodiscard]] Engine* MakeEngine(const Parts& parts, Range stacks);
 Range ArenaOf(const Engine& engine);
+// Memory of the engine's own: untouched, not locked, not inherited by children. The caller unmaps
+// it.
+[[nodiscard]] std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes);
 void AddOwn(Engine& engine, Range range);
 
 // One batch, whose table is filled: from prepare to release. Pages end as kRemapped, kRestored,

@@ -46,6 +46,7 @@ enum class Phase : uint8_t {
   kRemap,
   kRelease,
   kKernel,
+  kVerify,
   kCount
 };
 inline constexpr uint32_t kPhaseCount = static_cast<uint32_t>(Phase::kCount);
@@ -70,6 +71,7 @@ struct Job {
   CopyEngine engine = CopyEngine::kSerial;
   uint32_t copy_threads = 1;  // the caller included
   bool plan_only = false;     // say what would become of each page, and touch nothing
+  bool verify = false;        // compare each copy, and look for late writes (verify.h)
   bool own_path = true;       // may UFFDIO_MOVE be used
   bool kernel_path = true;    // may move_pages(2) be used
   uint32_t range_count = 0;   // 0: all private memory of the process
@@ -139,6 +141,21 @@ constexpr StandBackSet SetOf(StandBackFrom from) {
   return StandBackSet{1} << static_cast<uint32_t>(from);
 }
 
+// What became of a write that the kernel made to an original after it had been copied.
+enum class LateFate : uint8_t {
+  kCarriedOver,  // the live page has it now
+  kConflict,     // the live page had changed, or could not be isolated; it was left as it is
+  kGone,         // the program has thrown the page away
+  kCount
+};
+inline constexpr uint32_t kLateFateCount = static_cast<uint32_t>(LateFate::kCount);
+
+struct LateWrite {
+  uint64_t address = 0;  // of the first byte that was written; unknown: of the page
+  uint32_t bytes = 0;    // how many have changed; 0: unknown, because the copy is gone
+  LateFate fate = LateFate::kConflict;
+};
+
 struct JobResult {
   uint64_t pages_estimated = 0;  // found by a quick walk before the first batch
   uint64_t pages_requested = 0;
@@ -164,6 +181,12 @@ struct JobResult {
   uint64_t first_touches = 0;    // faults on pages that were never there
   uint64_t children_filled = 0;  // holes filled in children
   uint64_t copy_threads_cpu_ns = 0;
+  // With Job::verify.
+  uint64_t pages_compared = 0;
+  uint64_t copied_again = 0;  // copies that differed from their originals before they were remapped
+  uint64_t late_writes[kLateFateCount] = {};  // pages
+  uint32_t late_named = 0;
+  LateWrite late[kLateWritesNamed] = {};
   Trouble own_path_trouble = Trouble::kNone;  // why the own path was left, for the rest or all
   uint32_t own_path_detail = 0;
   Trouble ended_by = Trouble::kNone;  // why the job ended before its end

@@ -61,6 +61,14 @@ inline constexpr uint32_t kDontForkRangesMax = 256;
 // Descriptors that must be free in the engine's table: each child that is made in a window comes
 // with one.
 inline constexpr uint64_t kDescriptorsSpared = 16;
+// What --verify keeps of originals, for how long at least, and how often it goes on looking at one
+// to which late writes have come.
+inline constexpr uint32_t kKeptPagesMax = (64u << 20) / kPageBytes;
+inline constexpr uint32_t kKeptBatchesMax = 4096;
+inline constexpr uint64_t kKeptAtLeastNs = 100'000'000;
+inline constexpr uint32_t kLateRoundsMax = 3;
+// Late writes that a result names one by one; the others are counted.
+inline constexpr uint32_t kLateWritesNamed = 32;
 // How long a look at the memory limits is believed.
 inline constexpr uint64_t kHeadroomAgeNs = 50'000'000;
 

@@ -2,6 +2,8 @@
 
 #include "flow/flow.h"
 #include "flow/kernel_path.h"
+#include "flow/table.h"
+#include "flow/verify.h"
 
 namespace drover::flow {
 namespace {
@@ -46,26 +48,6 @@ void PieceMover::MoveTo(int16_t target) {
   Settle(target);
 }
 
-void PieceMover::FillTable(int16_t target) {
-  Batch& batch = engine_.batch;
-  engine_.lock.Lock();
-  batch.page_count = pages();
-  for (uint64_t i = 0; i < batch.page_count; ++i) {
-    batch.state[i] = piece.target[i] == target ? PageState::kWanted : PageState::kNotWanted;
-    batch.why[i] = Why::kNone;
-    batch.address[i] = piece.range.start + i * kPageBytes;
-  }
-  batch.live = piece.range;
-  batch.huge = piece.huge;
-  batch.target = Node{target >= 0 ? target : -1};
-  // The same place within a huge page as in the live range: one page table on each side.
-  const uint64_t shift = piece.range.start % kHugeBytes;
-  batch.area = (piece.huge ? engine_.area_huge : engine_.area_small) + shift;
-  batch.pool = (piece.huge ? engine_.pool_huge : engine_.pool_small) + shift;
-  batch.refusals = batch.agains = 0;
-  engine_.lock.Unlock();
-}
-
 // A page whose child is gone refuses until it is written; a write fault does it without a copy.
 // Only pages that are mapped once, so that nothing shared is copied.
 void PieceMover::MendAfterFork() {
@@ -92,7 +74,11 @@ void PieceMover::TryOwnPath(int16_t target) {
     MendAfterFork();
   }
   for (int attempt = 1; attempt <= kAttempts; ++attempt) {
-    FillTable(target);
+    BatchPlace place =
+        OwnPlaceFor(engine_, piece.range, piece.huge, Node{target >= 0 ? target : -1});
+    if (engine_.verifier != nullptr)
+      place.area = engine_.verifier->RoomFor(place.live, place.huge, place.target);
+    FillTable(engine_, place, [&](uint64_t i) { return piece.target[i] == target; });
     for (uint64_t i = 0; attempt > 1 && i < pages(); ++i)
       if (batch.state[i] == PageState::kWanted && !Curable(why_[i]))
         batch.state[i] = PageState::kNotWanted;

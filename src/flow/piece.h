@@ -18,8 +18,6 @@ class PieceMover {
 
  private:
   void MoveTo(int16_t target);
-  // The batch's table with the pages that go to `target`. From now on events find them.
-  void FillTable(int16_t target);
   void MendAfterFork();
   void TryOwnPath(int16_t target);
   // What TryOwnPath would come to, by what the page table says.

@@ -140,6 +140,7 @@ std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) 
   if (const auto checked = library::CheckBatch(request.batch_bytes); !checked.has_value())
     return std::unexpected(checked.error());
   job.batch_bytes = request.batch_bytes;
+  job.verify = request.verify;
   if (request.ranges.empty()) return usage("no range to move; name at least one");
   if (request.ranges.size() > flow::kRangesMax)
     return usage(
@@ -181,7 +182,7 @@ std::expected<MoveResult, Error> HostedEngine::Move(const MoveRequest& request) 
   const auto job = JobOf(request);
   if (!job.has_value()) return std::unexpected(job.error());
   job_ = *job;
-  result_ = {};
+  result_ = flow::JobResult();
   result_.own_path_trouble = trouble_;
   request_ = &request;
   pages_done_ = 0;
@@ -199,7 +200,7 @@ std::expected<MoveResult, Error> HostedEngine::Move(const MoveRequest& request) 
   if (result_.ended_by != flow::Trouble::kNone && result_.ended_by != flow::Trouble::kCancelled)
     return std::unexpected(
         Error{Error::Kind::kFailed, report::WordsOf(result_.ended_by, result_.ended_detail)});
-  return library::ResultOf(result_);
+  return library::ResultOf(result_, request.verify);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "report/words.h"
@@ -19,9 +20,26 @@ Percentiles PercentilesOf(const flow::Histogram& histogram) {
           us(histogram.total_ns)};
 }
 
+Verified VerifiedOf(const flow::JobResult& job) {
+  const auto count = [&](flow::LateFate fate) {
+    return job.late_writes[static_cast<uint32_t>(fate)];
+  };
+  Verified verified{.pages_compared = job.pages_compared,
+                    .copied_again = job.copied_again,
+                    .carried_over = count(flow::LateFate::kCarriedOver),
+                    .conflicts = count(flow::LateFate::kConflict),
+                    .gone = count(flow::LateFate::kGone),
+                    .late_writes = {}};
+  // (The count is another process's word.)
+  for (uint32_t i = 0; i < std::min(job.late_named, flow::kLateWritesNamed); ++i)
+    verified.late_writes.push_back(
+        {job.late[i].address, job.late[i].bytes, static_cast<LateWrite::Fate>(job.late[i].fate)});
+  return verified;
+}
+
 }  // namespace
 
-MoveResult ResultOf(const flow::JobResult& job) {
+MoveResult ResultOf(const flow::JobResult& job, bool verify) {
   MoveResult result;
   result.pages_requested = job.pages_requested;
   result.pages_moved = job.pages_moved;
@@ -31,12 +49,12 @@ MoveResult ResultOf(const flow::JobResult& job) {
   result.pages_by_own_path = job.moved_own_path;
   result.pages_by_kernel_path = job.moved_kernel_path;
   result.seconds = static_cast<double>(job.wall_ns) / 1e9;
-  double* const phases[flow::kPhaseCount] = {&result.phases_s.collect, &result.phases_s.prepare,
-                                             &result.phases_s.isolate, &result.phases_s.copy,
-                                             &result.phases_s.remap,   &result.phases_s.release,
-                                             &result.phases_s.kernel};
+  MoveResult::Phases& phases = result.phases_s;
+  double* const seconds[] = {&phases.collect, &phases.prepare, &phases.isolate, &phases.copy,
+                             &phases.remap,   &phases.release, &phases.kernel,  &phases.verify};
+  static_assert(sizeof seconds / sizeof seconds[0] == flow::kPhaseCount);
   for (uint32_t i = 0; i < flow::kPhaseCount; ++i)
-    *phases[i] = static_cast<double>(job.phase_ns[i]) / 1e9;
+    *seconds[i] = static_cast<double>(job.phase_ns[i]) / 1e9;
   result.stall = PercentilesOf(job.stalls);
   result.window = PercentilesOf(job.windows);
   result.windows_preempted = job.windows_preempted;
@@ -47,6 +65,7 @@ MoveResult ResultOf(const flow::JobResult& job) {
     result.not_moved.push_back({words.why, job.not_moved_why[i], words.temporary, words.hint});
   }
   result.own_path_refused = report::WordsOf(job.own_path_trouble, job.own_path_detail);
+  if (verify) result.verified = VerifiedOf(job);
   result.cancelled = job.ended_by == flow::Trouble::kCancelled;
   return result;
 }

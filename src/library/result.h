@@ -6,7 +6,8 @@
 
 namespace drover::library {
 
-MoveResult ResultOf(const flow::JobResult& job);
+// `verify`: it was asked for.
+MoveResult ResultOf(const flow::JobResult& job, bool verify);
 
 // Fills engine and thread count from a migrator's name ("serial", "threads:N").
 [[nodiscard]] std::expected<void, Error> ParseMigrator(const std::string& name, flow::Job* job);

@@ -6,6 +6,49 @@
 
 namespace drover::report {
 
+namespace {
+
+const char* NameOf(LateWrite::Fate fate) {
+  switch (fate) {
+    case LateWrite::Fate::kCarriedOver:
+      return "carried_over";
+    case LateWrite::Fate::kGone:
+      return "gone";
+    default:
+      return "conflict";
+  }
+}
+
+nlohmann::json VerifiedToJson(const std::optional<Verified>& verified) {
+  if (!verified.has_value()) return nullptr;
+  nlohmann::json late = nlohmann::json::array();
+  for (const LateWrite& write : verified->late_writes)
+    late.push_back({{"address", fmt::format("{:#x}", write.address)},
+                    {"bytes", write.bytes > 0 ? nlohmann::json(write.bytes) : nullptr},
+                    {"fate", NameOf(write.fate)}});
+  return {{"pages_compared", verified->pages_compared},
+          {"copied_again", verified->copied_again},
+          {"carried_over", verified->carried_over},
+          {"conflicts", verified->conflicts},
+          {"gone", verified->gone},
+          {"late_writes", late}};
+}
+
+std::string VerifiedToText(const Verified& verified) {
+  const uint64_t late = verified.carried_over + verified.conflicts + verified.gone;
+  std::string text = fmt::format("{} compared, {} copied again, {} late writes",
+                                 Pages(verified.pages_compared), verified.copied_again, late);
+  for (const LateWrite& write : verified.late_writes)
+    text += fmt::format("\n{:<18} {:#x}, {}: {}", "  late write", write.address,
+                        write.bytes > 0 ? fmt::format("{} bytes", write.bytes) : "bytes unknown",
+                        NameOf(write.fate));
+  if (late > verified.late_writes.size())
+    text += fmt::format("\n{:<18} and {} more", "", late - verified.late_writes.size());
+  return text;
+}
+
+}  // namespace
+
 nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std::string& migrator) {
   const auto& phases = result.phases_s;
   return {{"pages_requested", result.pages_requested},
@@ -23,7 +66,8 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std:
             {"copy", phases.copy},
             {"remap", phases.remap},
             {"release", phases.release},
-            {"kernel", phases.kernel}}},
+            {"kernel", phases.kernel},
+            {"verify", phases.verify}}},
           {"stall_us",
            {{"count", result.stall.count},
             {"p50", result.stall.p50_us},
@@ -43,6 +87,7 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std:
           {"own_path_refused", result.own_path_refused},
           {"relocated_verified", OrNull(seen.relocated_verified)},
           {"moved_back", OrNull(seen.moved_back)},
+          {"verify", VerifiedToJson(result.verified)},
           {"interrupted", result.cancelled},
           {"not_moved", NotMovedToJson(result.not_moved)}};
 }
@@ -79,6 +124,7 @@ std::string MoveToTable(const MoveResult& result, const Seen& seen) {
          fmt::format("no right to fork events: forks waited for {} windows, in which a child "
                      "made by an inline system call has no mapping",
                      result.windows_guarded));
+  if (result.verified.has_value()) line("verified", VerifiedToText(*result.verified));
   if (seen.relocated_verified.has_value())
     line("seen to move", fmt::format("{:.2f} % of the moved pages have another page frame",
                                      100 * *seen.relocated_verified));

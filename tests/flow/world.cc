@@ -157,7 +157,7 @@ Job World::ToNode(int16_t node) const {
 }
 
 const JobResult& World::Run(const Job& job) {
-  result = {};
+  result = JobResult();
   recorder.fates.clear();
   alarm(kHangSeconds);
   RunJob(*engine, job, recorder, &result);

@@ -1,5 +1,6 @@
 // What a person may get wrong: a one-line message with the way out, the documented exit code, and
 // the target untouched.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -200,7 +201,9 @@ TEST(BadInput, AnAgentOfAnotherVersion) {
   }
   char byte;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  ExpectRefused(Move(child, {"--to", "same"}), 4, "speaks version 3, this drover speaks 2");
+  ExpectRefused(Move(child, {"--to", "same"}), 4,
+                fmt::format("speaks version {}, this drover speaks {}", control::kMajor + 1,
+                            control::kMajor));
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
 }

@@ -247,6 +247,13 @@ void Application::FinishForeignWrites() {
   machine_.FinishForeignWrites(false);
 }
 
+void Application::FinishForeignWrite() {
+  const std::lock_guard lock(machine_.mutex);
+  if (machine_.foreign_writes.empty()) return;
+  machine_.Land(machine_.foreign_writes.front());
+  machine_.foreign_writes.erase(machine_.foreign_writes.begin());
+}
+
 uint64_t Application::ForeignWritesLost() {
   const std::lock_guard lock(machine_.mutex);
   return machine_.foreign_writes_lost;

@@ -84,6 +84,7 @@ class Application {
   // when somebody takes the mmap lock for writing (/proc/PID/mem, ptrace).
   void StartForeignWrite(uint64_t address, std::byte value, bool waits_for_lock);
   void FinishForeignWrites();
+  void FinishForeignWrite();     // the one that was started first
   uint64_t ForeignWritesLost();  // into pages that were freed meanwhile
 
  private:

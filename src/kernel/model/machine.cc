@@ -217,16 +217,20 @@ void Machine::FinishDiscard(const PendingDiscard& discard) {
   if (!more) Finish(discard.action, ActionState::kDone);
 }
 
+void Machine::Land(const ForeignWrite& write) {
+  bool found = false;
+  space.ForEachPage({0, ~uint64_t{0}}, [&](uint64_t address, Page& page) {
+    if (page.folio != write.folio || page.index != write.index) return;
+    *(BytesAt(address) + write.offset) = write.value;
+    found = true;
+  });
+  if (!found) ++foreign_writes_lost;
+}
+
 void Machine::FinishForeignWrites(bool only_waiting_for_lock) {
   std::erase_if(foreign_writes, [&](const ForeignWrite& write) {
     if (only_waiting_for_lock && !write.waits_for_lock) return false;
-    bool found = false;
-    space.ForEachPage({0, ~uint64_t{0}}, [&](uint64_t address, Page& page) {
-      if (page.folio != write.folio || page.index != write.index) return;
-      *(BytesAt(address) + write.offset) = write.value;
-      found = true;
-    });
-    if (!found) ++foreign_writes_lost;
+    Land(write);
     return true;
   });
 }

@@ -117,6 +117,7 @@ struct Machine {
   void WakeRange(Range range);
   Result<Message> NextMessage();
   void FinishDiscard(const PendingDiscard& discard);
+  void Land(const ForeignWrite& write);
   void FinishForeignWrites(bool only_waiting_for_lock);
 
   // Something that the real kernel would answer with a hang, a kill or a corrupted page table.
