@@ -1,18 +1,23 @@
 #include "drover/engine.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <climits>
 #include <cstring>
+#include <new>
+#include <optional>
 
 #include "flow/flow.h"
 #include "flow/own_path.h"
 #include "kernel/linux_kernel.h"
+#include "kernel/raw_syscall.h"
 #include "library/control_block_layout.h"
 #include "library/fork_gate.h"
+#include "library/own_memory.h"
 #include "library/result.h"
 #include "migrators/copy_function.h"
 #include "report/words.h"
@@ -27,8 +32,19 @@ using threads::PosixThreads;
 
 constexpr uint64_t kStacksBytes = PosixThreads::kThreadsMax * PosixThreads::kStackBytes;
 
+// In pages of its own: what the engine's threads touch in a window must not lie beside the caller's
+// data on the heap, which may be what is being moved.
 class HostedEngine final : public Engine, private flow::Observer {
  public:
+  static void* operator new(size_t bytes) {
+    void* room = mmap(nullptr, RoundUp(bytes, kPageBytes), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return room == MAP_FAILED ? throw std::bad_alloc() : room;
+  }
+  static void operator delete(void* room, size_t bytes) {
+    munmap(room, RoundUp(bytes, kPageBytes));
+  }
+
   ~HostedEngine() override {
     if (gate_ != &own_gate_) library::CloseForkGate();
     if (engine_ != nullptr) kernel_.Unmap(flow::ArenaOf(*engine_));
@@ -54,7 +70,7 @@ class HostedEngine final : public Engine, private flow::Observer {
 
   kernel::LinuxKernel kernel_;
   Range stacks_, mover_stack_;
-  std::unique_ptr<PosixThreads> threads_, mover_;
+  std::optional<PosixThreads> threads_, mover_;
   flow::Gate own_gate_;
   flow::Gate* gate_ = &own_gate_;
   bool self_test_ = false, fork_events_ = true;
@@ -87,8 +103,8 @@ std::expected<void, Error> HostedEngine::Start(const Options& options) {
   mover_stack_ = MapOwn(kStacksBytes);
   if (stacks_.empty() || mover_stack_.empty())
     return std::unexpected(Error{Error::Kind::kFailed, "no memory for the engine's stacks"});
-  threads_ = std::make_unique<PosixThreads>(stacks_);
-  mover_ = std::make_unique<PosixThreads>(mover_stack_);
+  threads_.emplace(stacks_);
+  mover_.emplace(mover_stack_);
   trouble_ = options.own_path ? OpenOwnPath() : flow::Trouble::kNoRights;
   const flow::Parts parts{.kernel = kernel_,
                           .threads = *threads_,
@@ -102,6 +118,8 @@ std::expected<void, Error> HostedEngine::Start(const Options& options) {
   if (engine_ == nullptr)
     return std::unexpected(Error{Error::Kind::kFailed, "no memory for the engine's own areas"});
   flow::AddOwn(*engine_, mover_stack_);
+  flow::AddOwn(*engine_, {kernel::AddressOf(this), RoundUp(sizeof *this, kPageBytes)});
+  for (const Range& image : library::WritableImages()) flow::AddOwn(*engine_, image);
   return {};
 }
 

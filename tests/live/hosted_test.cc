@@ -2,8 +2,14 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -56,6 +62,38 @@ TEST_P(Hosted, RelocatesUnderReadersAndWriters) {
     }
   }
   EXPECT_EQ(memory.StopThreadsAndCountWrongWords(), 0u);
+}
+
+// The caller may name what the engine itself was made in: its object on the heap, the program's
+// data. Were any of that moved, the engine would wait for itself.
+TEST(HostedEngine, ItsOwnMemoryIsNotMovedWithTheHeapAndTheProgramsData) {
+  std::vector<std::unique_ptr<uint64_t[]>> blocks;
+  for (uint64_t i = 0; i < 100; ++i) {
+    blocks.push_back(std::make_unique<uint64_t[]>(1000));
+    std::fill_n(blocks.back().get(), 1000, i);
+    if (i == 50) blocks.push_back(nullptr);
+  }
+  auto engine = OpenEngine();
+  MoveRequest request;
+  std::ifstream maps("/proc/self/maps");
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe");
+  for (std::string line; std::getline(maps, line);) {
+    uint64_t start = 0, end = 0;
+    char rights[8] = {};
+    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &start, &end, rights) != 3) continue;
+    const bool wanted = line.ends_with("[heap]") || line.ends_with(program) ||
+                        line.find("libc.so") != std::string::npos;
+    if (wanted && std::string(rights) == "rw-p")
+      request.ranges.push_back({reinterpret_cast<const void*>(start), end - start});
+  }
+  ASSERT_GE(request.ranges.size(), 3u);
+  for (int round = 0; round < 20; ++round) {
+    const auto result = engine->Move(request);
+    ASSERT_TRUE(result.has_value()) << result.error().message;
+    EXPECT_GT(result->pages_moved, 100u) << "the blocks on the heap";
+  }
+  for (uint64_t i = 0; i < 100; ++i)
+    for (uint64_t k = 0; k < 1000; ++k) ASSERT_EQ(blocks[i < 51 ? i : i + 1][k], i);
 }
 
 }  // namespace
