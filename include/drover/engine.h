@@ -59,8 +59,10 @@ struct Progress {
 struct MoveRequest {
   std::vector<AddressRange> ranges;
   Target target;
-  size_t batch_bytes = 2u << 20;    // pages that are absent at once; up to 16 MiB
-  std::string migrator = "serial";  // or "threads:N", N from 1 to 16, the caller included
+  size_t batch_bytes = 2u << 20;  // pages that are absent at once; up to 16 MiB
+  // Or "threads:N", N from 1 to 16, the mover included. The others run only on CPUs that are idle;
+  // looking for those takes 50 ms, at most every ten seconds.
+  std::string migrator = "serial";
   // Compare each copy before the program sees it, and look for writes that the kernel makes to an
   // original afterwards (MoveResult::verified). Keeps up to 64 MiB of originals, each for 100 ms.
   bool verify = false;
@@ -110,6 +112,8 @@ struct MoveResult {
   uint64_t pages_not_moved = 0;
   uint64_t pages_by_own_path = 0;
   uint64_t pages_by_kernel_path = 0;
+  unsigned copy_threads = 1;  // that there were, the mover included
+  uint64_t late_chunks = 0;   // whose helper lost its CPU; the mover copied them, too
   double seconds = 0;
   struct Phases {
     double collect = 0, prepare = 0, isolate = 0, copy = 0, remap = 0, release = 0, kernel = 0,

@@ -52,6 +52,7 @@ constexpr Trial kTrials[] = {
     {__NR_poll, 0, 0, 0, 0, 0, 0, 0},
     {__NR_getcpu, 0, 0, 0, 0, 0, 0, 0},
     {__NR_getrusage, 99, 0, 0, 0, 0, 0, kEinval},
+    {__NR_sched_setscheduler, 0, 99, 0, 0, 0, 0, kEinval},
     {__NR_sched_getaffinity, 0, 1, 0, 0, 0, 0, kEinval},
     {__NR_sched_setaffinity, 0, 0, 0, 0, 0, 0, kEinval},
     {__NR_readlink, 0, 0, 1, 0, 0, 0, kEfault},

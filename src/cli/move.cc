@@ -17,6 +17,7 @@
 #include "cli/witness.h"
 #include "control/client.h"
 #include "kernel/linux_kernel.h"
+#include "library/helper_cpus.h"
 #include "library/result.h"
 #include "report/move_report.h"
 #include "report/pages.h"
@@ -139,7 +140,7 @@ int ShowPlan(const Options& options, const flow::Job& job, const flow::JobResult
 
 int Move(const Options& options) {
   const auto nodes = topology::ReadNodes("/");
-  const auto job = JobOf(options, nodes);
+  auto job = JobOf(options, nodes);
   if (!job.has_value()) return Fail(job.error());
   const auto process = control::CheckTarget(options.pid);
   if (!process.has_value()) return Fail(process.error());
@@ -148,6 +149,12 @@ int Move(const Options& options) {
   for (const std::string& warning : WarningsFor("/", options.pid, job->placement))
     fmt::print(stderr, "drover: {}\n", warning);
   StopOnInterrupt();
+  if (!options.dry_run) {
+    library::HelperCpus().Place(&*job, options.pid);
+    if (job->helper_count + 1 < job->copy_threads)
+      fmt::print(stderr, "drover: {} of {} copy threads: no more CPUs are idle\n",
+                 job->helper_count + 1, job->copy_threads);
+  }
   const int records = memfd_create("drover-records", MFD_CLOEXEC);
   const Witness witness(options.pid, *job, !options.dry_run);
   std::expected<flow::JobResult, Error> result;
@@ -206,7 +213,10 @@ void AddMove(CLI::App& app, Chosen& chosen) {
   move->add_option("--batch", options->batch,
                    "pages that are absent at once: a number of 4 KiB pages, or 64k, 2m, up to 16m")
       ->capture_default_str();
-  move->add_option("--migrator", options->migrator, "copy engine: serial or threads:N (up to 16)")
+  move->add_option(
+          "--migrator", options->migrator,
+          "copy engine: serial, or threads:N (up to 16): N threads, of which all but one run on "
+          "idle CPUs only; fewer where fewer are idle")
       ->capture_default_str();
   move->add_flag("--dry-run", options->dry_run,
                  "touch nothing: say which pages would move by which path, how long it would take "

@@ -27,7 +27,7 @@ bool LocksMemory(kernel::Kernel& kernel) {
 }  // namespace
 
 uint64_t ArenaBytes(uint64_t) {
-  return kStateBytes + 4 * kAreaBytes + 2 * kHugeBytes;
+  return kStateBytes + 8 * kAreaBytes + 2 * kHugeBytes;
 }
 
 std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes) {
@@ -52,14 +52,16 @@ Engine* MakeEngine(const Parts& parts, Range stacks) {
   (void)kernel.Advise({state, kStateBytes}, Advice::kNoHugePage);
   auto* engine = new (reinterpret_cast<void*>(state)) Engine(parts);
   uint64_t at = state + kStateBytes;
-  for (uint64_t* area :
-       {&engine->area_small, &engine->pool_small, &engine->area_huge, &engine->pool_huge}) {
-    *area = at;
-    at += kAreaBytes;
+  for (Areas& areas : engine->areas) {
+    for (uint64_t* area :
+         {&areas.area_small, &areas.pool_small, &areas.area_huge, &areas.pool_huge}) {
+      *area = at;
+      at += kAreaBytes;
+    }
+    (void)kernel.Advise({areas.area_small, 2 * kAreaBytes}, Advice::kNoHugePage);
+    (void)kernel.Advise({areas.pool_huge, kAreaBytes}, Advice::kHugePage);
   }
   engine->spare_page = at;
-  (void)kernel.Advise({engine->area_small, 2 * kAreaBytes}, Advice::kNoHugePage);
-  (void)kernel.Advise({engine->pool_huge, kAreaBytes}, Advice::kHugePage);
   AddOwn(*engine, arena);
   AddOwn(*engine, stacks);
   return engine;

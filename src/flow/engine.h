@@ -85,6 +85,13 @@ class Observer {
 
 class Verifier;
 
+// Isolation area and pool, each kAreaBytes long, aligned to huge pages. One pair for small pages
+// and one for huge ones: a slot that held small pages keeps its page table, and would split a huge
+// page.
+struct Areas {
+  uint64_t area_small = 0, area_huge = 0, pool_small = 0, pool_huge = 0;
+};
+
 struct Engine {
   explicit Engine(const Parts& parts)
       : kernel(parts.kernel),
@@ -126,9 +133,9 @@ struct Engine {
   // Own memory: never moved. The arena that holds this object, stacks, and what the house adds.
   uint32_t own_count = 0;
   Range own[kOwnRangesMax];
-  // Areas, each kAreaBytes long, aligned to huge pages. One pair for small pages and one for
-  // huge ones: a slot that held small pages keeps its page table, and would split a huge page.
-  uint64_t area_small = 0, area_huge = 0, pool_small = 0, pool_huge = 0;
+  // The second ones are for batches while a helper of the migrator holds the first ones.
+  Areas areas[2];
+  bool first_areas_held = false;
   uint64_t spare_page = 0;  // for the barrier
   bool spare_writable = true;
 
@@ -137,7 +144,8 @@ struct Engine {
   JobResult* result = nullptr;
   Observer* observer = nullptr;
   migrators::Migrator* migrator = nullptr;
-  Verifier* verifier = nullptr;  // with Job::verify
+  migrators::Migrator* helpers = nullptr;  // the one that may hold addresses
+  Verifier* verifier = nullptr;            // with Job::verify
   Range verifier_room;
   Headroom headroom;
   uint64_t spread_given[kNodesMax] = {};

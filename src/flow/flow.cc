@@ -75,7 +75,10 @@ namespace {
 class Crew {
  public:
   Crew(Engine& engine, const Job& job)
-      : engine_(engine), job_(job), serial_(engine.copy), threads_(engine.copy, engine.threads) {
+      : engine_(engine),
+        job_(job),
+        serial_(engine.copy),
+        threads_(engine.copy, engine.kernel, engine.threads) {
     engine.migrator = &serial_;
     if (job.own_path && !job.plan_only) Start();
   }
@@ -102,14 +105,20 @@ class Crew {
     running_ = true;
     if (job_.engine != CopyEngine::kThreads) return;
     // Fewer helpers than asked for are no trouble: the caller copies what they do not.
-    (void)threads_.Start(job_.copy_threads - 1);
-    engine_.migrator = &threads_;
+    const std::span cpus(job_.helper_cpus, job_.helper_count);
+    engine_.result->copy_threads = 1 + threads_.Start(cpus);
+    engine_.kernel.KeepOff(cpus);
+    engine_.migrator = engine_.helpers = &threads_;
   }
   void Stop() {
     if (!running_) return;
     StopFaultThread(engine_);
     threads_.Stop();
     engine_.threads.JoinAll();
+    engine_.kernel.KeepOff({});
+    engine_.result->late_chunks = threads_.late_chunks();
+    engine_.helpers = nullptr;
+    if (engine_.first_areas_held) TakeFirstAreasBack(engine_);
     running_ = false;
   }
 
@@ -120,7 +129,13 @@ class Crew {
   migrators::ThreadsMigrator threads_;
 };
 
-// Walks the pieces. `mover` is large, so it stands in the engine's memory, not on a stack.
+// What a job needs; large, so it stands in the engine's memory, not on a stack.
+struct Desk {
+  Desk(Engine& engine, const Job& job) : crew(engine, job), mover(engine) {}
+  Crew crew;
+  PieceMover mover;
+};
+
 void MovePieces(Engine& engine, Crew& crew, PieceMover& mover) {
   Collector collector(engine);
   engine.result->pages_estimated = collector.Estimate();
@@ -163,29 +178,30 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   engine.headroom = Headroom();
   engine.kernel_count = 0;
   for (uint64_t& given : engine.spread_given) given = 0;
-  const auto room = engine.kernel.Map(RoundUp(sizeof(PieceMover), kPageBytes));
+  constexpr uint64_t kRoomBytes = RoundUp(sizeof(Desk), kPageBytes);
+  const auto room = engine.kernel.Map(kRoomBytes);
   if (!room.has_value()) {
     result->ended_by = Trouble::kNoMemory;
     return;
   }
   const uint32_t own_before = engine.own_count;
-  AddOwn(engine, {*room, RoundUp(sizeof(PieceMover), kPageBytes)});
-  (void)engine.kernel.Advise({*room, RoundUp(sizeof(PieceMover), kPageBytes)}, Advice::kDontFork);
-  auto* mover = reinterpret_cast<PieceMover*>(*room);
+  AddOwn(engine, {*room, kRoomBytes});
+  (void)engine.kernel.Advise({*room, kRoomBytes}, Advice::kDontFork);
   // Making and joining threads takes a lock of libc's that a setuid holds while it waits for us.
   engine.threads.AllowIdentitySignal(true);
   if (job.own_path) CheckItself(engine);
   if (job.own_path) StandBack(engine);
   if (job.own_path && result->own_path_trouble == Trouble::kNone) (void)FindDontFork(engine);
   {
-    Crew crew(engine, job);
+    auto* desk = new (reinterpret_cast<void*>(*room)) Desk(engine, job);
     if (job.verify && !job.plan_only && job.own_path &&
         result->own_path_trouble == Trouble::kNone && !Verifier::Make(engine))
       result->own_path_trouble = Trouble::kNoMemory;
-    MovePieces(engine, crew, *new (mover) PieceMover(engine));
+    MovePieces(engine, desk->crew, desk->mover);
     Verifier::Unmake(engine);
+    desk->~Desk();
   }
-  engine.kernel.Unmap({*room, RoundUp(sizeof(PieceMover), kPageBytes)});
+  engine.kernel.Unmap({*room, kRoomBytes});
   engine.own_count = own_before;
   result->wall_ns = engine.kernel.NowNs() - begin_ns;
   engine.job = nullptr;

@@ -69,12 +69,15 @@ struct Job {
   Placement placement;
   uint64_t batch_bytes = kBatchBytesDefault;  // a multiple of the page size, up to kBatchBytesMax
   CopyEngine engine = CopyEngine::kSerial;
-  uint32_t copy_threads = 1;  // the caller included
-  bool plan_only = false;     // say what would become of each page, and touch nothing
-  bool verify = false;        // compare each copy, and look for late writes (verify.h)
-  bool own_path = true;       // may UFFDIO_MOVE be used
-  bool kernel_path = true;    // may move_pages(2) be used
-  uint32_t range_count = 0;   // 0: all private memory of the process
+  uint32_t copy_threads = 1;  // as asked for, the caller included
+  // Where the helpers are put (topology/helpers.h); fewer than asked for where CPUs are busy.
+  uint32_t helper_count = 0;
+  int16_t helper_cpus[kCopyThreadsMax] = {};  // negative: anywhere
+  bool plan_only = false;    // say what would become of each page, and touch nothing
+  bool verify = false;       // compare each copy, and look for late writes (verify.h)
+  bool own_path = true;      // may UFFDIO_MOVE be used
+  bool kernel_path = true;   // may move_pages(2) be used
+  uint32_t range_count = 0;  // 0: all private memory of the process
   Range ranges[kRangesMax] = {};
 };
 
@@ -180,7 +183,8 @@ struct JobResult {
   uint64_t ladder_copies = 0;    // of those, by UFFDIO_COPY
   uint64_t first_touches = 0;    // faults on pages that were never there
   uint64_t children_filled = 0;  // holes filled in children
-  uint64_t copy_threads_cpu_ns = 0;
+  uint32_t copy_threads = 1;     // that there were, the caller included
+  uint64_t late_chunks = 0;      // whose helper lost its CPU, so that the caller copied them
   // With Job::verify.
   uint64_t pages_compared = 0;
   uint64_t copied_again = 0;  // copies that differed from their originals before they were remapped

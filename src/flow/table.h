@@ -12,15 +12,27 @@ struct BatchPlace {
   uint64_t area = 0, pool = 0;  // of the same length as `live`
 };
 
+// A helper that was late may have touched what was free by then.
+inline void TakeFirstAreasBack(Engine& engine) {
+  const Areas& areas = engine.areas[0];
+  for (const uint64_t area : {areas.area_small, areas.pool_small, areas.area_huge, areas.pool_huge})
+    (void)engine.kernel.Advise({area, kAreaBytes}, kernel::Advice::kDontNeed);
+  engine.first_areas_held = false;
+}
+
 // In the engine's own areas: as `live` stands in its slots of huge pages, so that there is one page
 // table on each side.
-inline BatchPlace OwnPlaceFor(const Engine& engine, Range live, bool huge, Node target) {
+inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target) {
+  const bool held = engine.helpers != nullptr && engine.helpers->HoldsAddresses();
+  if (engine.first_areas_held && !held) TakeFirstAreasBack(engine);
+  engine.first_areas_held = held;
+  const Areas& areas = engine.areas[held ? 1 : 0];
   const uint64_t shift = live.start % kHugeBytes;
   return {.live = live,
           .huge = huge,
           .target = target,
-          .area = (huge ? engine.area_huge : engine.area_small) + shift,
-          .pool = (huge ? engine.pool_huge : engine.pool_small) + shift};
+          .area = (huge ? areas.area_huge : areas.area_small) + shift,
+          .pool = (huge ? areas.pool_huge : areas.pool_small) + shift};
 }
 
 // From now on events find the pages for which wanted(i) says true.

@@ -120,6 +120,8 @@ class FailingKernel final : public Kernel {
   uint64_t NowNs() override { return real_.NowNs(); }
   void PinThread() override { real_.PinThread(); }
   void UnpinThread() override { real_.UnpinThread(); }
+  void BecomeHelper(int32_t cpu) override { real_.BecomeHelper(cpu); }
+  void KeepOff(std::span<const int16_t> cpus) override { real_.KeepOff(cpus); }
 
  private:
   bool Fails() { return calls_.fetch_add(1) + 1 == nth_.load(); }

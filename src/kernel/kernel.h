@@ -117,6 +117,12 @@ class Kernel {
   // Binds the calling thread to the CPU that it runs on, until UnpinThread.
   virtual void PinThread() = 0;
   virtual void UnpinThread() = 0;
+  // The calling thread runs from now on only where nothing else wants to (SCHED_IDLE), and only on
+  // `cpu`; negative: on any.
+  virtual void BecomeHelper(int32_t cpu) = 0;
+  // The calling thread leaves these CPUs to others, where it may run on any other; an empty list
+  // takes that back.
+  virtual void KeepOff(std::span<const int16_t> cpus) = 0;
 
  protected:
   ~Kernel() = default;

@@ -5,6 +5,7 @@
 // engine thread has one of its own, because a daemon's close_range must not reach them).
 #pragma once
 
+#include "kernel/cpu_mask.h"
 #include "kernel/kernel.h"
 
 namespace drover::kernel {
@@ -68,15 +69,18 @@ class LinuxKernel final : public Kernel {
   uint64_t NowNs() override;
   void PinThread() override;
   void UnpinThread() override;
+  void BecomeHelper(int32_t cpu) override;
+  void KeepOff(std::span<const int16_t> cpus) override;
 
  private:
   Result<uint64_t> ScanEntries(Range range, uint64_t required, uint64_t forbidden, uint64_t report,
                                std::span<PageRegion> regions, uint64_t* walk_end);
 
   Descriptors descriptors_;
-  int32_t pid_ = 0;                 // 0: the calling process
-  uint64_t allowed_cpus_[16] = {};  // of the pinned thread; one thread pins at a time
-  int64_t allowed_bytes_ = 0;
+  int32_t pid_ = 0;  // 0: the calling process
+  // Of the mover: one thread pins, and keeps off CPUs, at a time.
+  bool pinned_ = false, keeps_off_ = false;
+  CpuMask allowed_cpus_, before_keeping_off_;
 };
 
 }  // namespace drover::kernel

@@ -230,22 +230,38 @@ uint64_t LinuxKernel::NowNs() {
 
 void LinuxKernel::PinThread() {
   unsigned cpu = 0;
-  allowed_bytes_ =
-      RawSyscall(__NR_sched_getaffinity, 0, sizeof allowed_cpus_, AddressOf(&allowed_cpus_[0]));
-  if (allowed_bytes_ <= 0 || RawSyscall(__NR_getcpu, AddressOf(&cpu), 0, 0) < 0 ||
-      cpu >= 8 * sizeof allowed_cpus_) {
-    allowed_bytes_ = 0;
-    return;
-  }
-  uint64_t one[sizeof allowed_cpus_ / 8] = {};
-  one[cpu / 64] = uint64_t{1} << (cpu % 64);
-  RawSyscall(__NR_sched_setaffinity, 0, sizeof one, AddressOf(&one[0]));
+  pinned_ = allowed_cpus_.Read() && RawSyscall(__NR_getcpu, AddressOf(&cpu), 0, 0) >= 0 &&
+            cpu < CpuMask::kCpusMax;
+  if (!pinned_) return;
+  CpuMask one;
+  one.Add(cpu);
+  one.Set();
 }
 
 void LinuxKernel::UnpinThread() {
-  if (allowed_bytes_ > 0)
-    RawSyscall(__NR_sched_setaffinity, 0, static_cast<uint64_t>(allowed_bytes_),
-               AddressOf(&allowed_cpus_[0]));
+  if (pinned_) allowed_cpus_.Set();
+  pinned_ = false;
+}
+
+void LinuxKernel::BecomeHelper(int32_t cpu) {
+  constexpr uint64_t kIdlePolicy = 5;
+  const int32_t priority = 0;
+  RawSyscall(__NR_sched_setscheduler, 0, kIdlePolicy, AddressOf(&priority));
+  if (cpu < 0 || static_cast<uint32_t>(cpu) >= CpuMask::kCpusMax) return;
+  CpuMask one;
+  one.Add(static_cast<uint32_t>(cpu));
+  one.Set();
+}
+
+void LinuxKernel::KeepOff(std::span<const int16_t> cpus) {
+  if (keeps_off_) before_keeping_off_.Set();
+  keeps_off_ = false;
+  if (cpus.empty() || !before_keeping_off_.Read()) return;
+  CpuMask rest = before_keeping_off_;
+  for (const int16_t cpu : cpus)
+    if (cpu >= 0) rest.Remove(static_cast<uint32_t>(cpu));
+  keeps_off_ = !rest.IsEmpty();
+  if (keeps_off_) rest.Set();
 }
 
 }  // namespace drover::kernel

@@ -17,6 +17,7 @@
 #include "kernel/raw_syscall.h"
 #include "library/control_block_layout.h"
 #include "library/fork_gate.h"
+#include "library/helper_cpus.h"
 #include "library/own_memory.h"
 #include "library/result.h"
 #include "migrators/copy_function.h"
@@ -82,6 +83,7 @@ class HostedEngine final : public Engine, private flow::Observer {
   const MoveRequest* request_ = nullptr;
   flow::Job job_;
   flow::JobResult result_;
+  library::HelperCpus helper_cpus_;
   uint64_t pages_done_ = 0;
   uint64_t begin_ns_ = 0;
 };
@@ -200,6 +202,7 @@ std::expected<MoveResult, Error> HostedEngine::Move(const MoveRequest& request) 
   const auto job = JobOf(request);
   if (!job.has_value()) return std::unexpected(job.error());
   job_ = *job;
+  helper_cpus_.Place(&job_, 0);
   result_ = flow::JobResult();
   result_.own_path_trouble = trouble_;
   request_ = &request;

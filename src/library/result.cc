@@ -48,6 +48,8 @@ MoveResult ResultOf(const flow::JobResult& job, bool verify) {
   result.pages_not_moved = job.pages_not_moved;
   result.pages_by_own_path = job.moved_own_path;
   result.pages_by_kernel_path = job.moved_kernel_path;
+  result.copy_threads = job.copy_threads;
+  result.late_chunks = job.late_chunks;
   result.seconds = static_cast<double>(job.wall_ns) / 1e9;
   MoveResult::Phases& phases = result.phases_s;
   double* const seconds[] = {&phases.collect, &phases.prepare, &phases.isolate, &phases.copy,

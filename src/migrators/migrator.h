@@ -29,6 +29,10 @@ class Migrator {
   [[nodiscard]] virtual Answer Submit(std::span<Folio> folios) = 0;
   // True: done, the marks are final. Waits at most until `deadline_ns` (CLOCK_MONOTONIC).
   [[nodiscard]] virtual bool Poll(uint64_t deadline_ns) = 0;
+  // True: somebody may still read sources of an earlier batch and write to its targets, by these
+  // addresses. They must not be used for another one before this is false; the content does not
+  // matter any more.
+  virtual bool HoldsAddresses() const { return false; }
 
  protected:
   ~Migrator() = default;

@@ -1,12 +1,17 @@
-// `threads:N`: the caller and N-1 helpers copy chunks of one batch side by side. A chunk is claimed
-// by whoever is running, so a helper that does not get a CPU takes none.
+// `threads:N`: the caller and helpers copy chunks of one batch side by side. A chunk is claimed by
+// whoever is running, and helpers run only where nothing else wants to (SCHED_IDLE): one that does
+// not get its CPU claims nothing. On a busy machine the caller copies everything, as `serial` does.
 //
-// The caller waits for chunks that helpers have claimed: a helper that loses its CPU in the middle
-// of one lengthens the window. Helpers spin shortly between batches and then sleep.
+// A helper that loses its CPU in the middle of a chunk is late: after a short wait the caller
+// copies that chunk, too, into the same place. Until the helper has let go the batch's addresses
+// are held, and the next batches are refused.
+//
+// Large: it stands in the engine's memory. Submit, Poll and HoldsAddresses on the mover thread.
 #pragma once
 
 #include <atomic>
 
+#include "kernel/kernel.h"
 #include "migrators/migrator.h"
 #include "threads/threads.h"
 
@@ -15,16 +20,21 @@ namespace drover::migrators {
 class ThreadsMigrator final : public Migrator {
  public:
   static constexpr uint64_t kChunkBytes = 64 << 10;
+  static constexpr uint64_t kFoliosMax = 4096;  // of one batch
+  static constexpr uint64_t kChunksMax = 256;
 
-  ThreadsMigrator(CopyFunction copy, threads::Threads& threads) : copy_(copy), threads_(threads) {}
+  ThreadsMigrator(CopyFunction copy, kernel::Kernel& kernel, threads::Threads& threads)
+      : copy_(copy), kernel_(kernel), threads_(threads) {}
 
-  // Starts the helpers; kAgain: no more threads to be had.
-  [[nodiscard]] kernel::Errno Start(uint32_t helpers);
+  // Starts a helper on each of these CPUs (negative: on any); returns how many there are.
+  uint32_t Start(std::span<const int16_t> cpus);
   // Lets the helpers end; they are joined by Threads::JoinAll.
   void Stop();
 
   Answer Submit(std::span<Folio> folios) override;
   bool Poll(uint64_t deadline_ns) override;
+  bool HoldsAddresses() const override { return copying_.load(std::memory_order_acquire) > 0; }
+  uint64_t late_chunks() const { return late_chunks_; }
 
  private:
   static void HelperBody(void* self);
@@ -32,18 +42,27 @@ class ThreadsMigrator final : public Migrator {
   // Claims and copies chunks of batch `turn` until none is left.
   void CopyChunks(uint32_t turn);
   void CopyChunk(uint64_t chunk) const;
+  bool IsDone(uint64_t chunk) const { return done_[chunk].load(std::memory_order_acquire); }
 
   CopyFunction copy_;
+  kernel::Kernel& kernel_;
   threads::Threads& threads_;
-  std::span<Folio> folios_;
-  uint64_t chunk_count_ = 0;  // the caller's
+  std::span<Folio> folios_;  // the caller's
+  uint64_t chunk_count_ = 0;
+  uint64_t late_chunks_ = 0;
+  std::atomic<uint32_t> helpers_begun_ = 0;
+  std::span<const int16_t> cpus_;  // of the helpers, in the order in which they begin
   // The batch's number in the high half, the count of unclaimed chunks in the low half. Claiming is
   // one exchange of both, so a helper that comes late cannot claim with the numbers of an older
-  // batch; and nobody reads folios_ who has not claimed.
+  // batch; and nobody reads batch_ who has not claimed.
   std::atomic<uint64_t> unclaimed_ = 0;
-  std::atomic<uint64_t> done_chunks_ = 0;
-  threads::Word turn_ = 0;  // changes with every batch, and to stop
+  std::atomic<uint32_t> copying_ = 0;  // helpers that may have claimed a chunk
+  threads::Word turn_ = 0;             // changes with every batch, and to stop
   std::atomic<bool> stop_ = false;
+  std::atomic<bool> done_[kChunksMax] = {};
+  // A copy of what was submitted, unchanged while addresses are held.
+  uint64_t batch_count_ = 0;
+  Folio batch_[kFoliosMax];
 };
 
 }  // namespace drover::migrators

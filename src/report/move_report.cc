@@ -84,6 +84,8 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std:
           {"windows_guarded", result.windows_guarded},
           {"by_path", {{"own", result.pages_by_own_path}, {"kernel", result.pages_by_kernel_path}}},
           {"by_migrator", {{migrator, result.pages_by_own_path}}},
+          {"copy_threads", result.copy_threads},
+          {"late_chunks", result.late_chunks},
           {"own_path_refused", result.own_path_refused},
           {"relocated_verified", OrNull(seen.relocated_verified)},
           {"moved_back", OrNull(seen.moved_back)},
@@ -119,6 +121,9 @@ std::string MoveToTable(const MoveResult& result, const Seen& seen) {
   line("windows", fmt::format("{}, p50 {:.0f} us, p99 {:.0f} us, max {:.0f} us, {} preempted",
                               result.window.count, result.window.p50_us, result.window.p99_us,
                               result.window.max_us, result.windows_preempted));
+  if (result.copy_threads > 1)
+    line("copied by",
+         fmt::format("{} threads, {} chunks late", result.copy_threads, result.late_chunks));
   if (result.windows_guarded > 0)
     line("fork",
          fmt::format("no right to fork events: forks waited for {} windows, in which a child "

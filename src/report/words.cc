@@ -136,6 +136,7 @@ std::string SystemCallName(uint32_t number) {
       {__NR_poll, "poll"},
       {__NR_eventfd2, "eventfd2"},
       {__NR_sched_setaffinity, "sched_setaffinity"},
+      {__NR_sched_setscheduler, "sched_setscheduler"},
       {__NR_getcpu, "getcpu"},
       {__NR_getrusage, "getrusage"},
       {__NR_readlink, "readlink"},

@@ -72,8 +72,14 @@ void ReadCpus(hwloc_topology_t topology, Machine& machine) {
       }
       cpu.cache = static_cast<int>(at - caches.begin());
     }
+    const int kind = hwloc_cpukinds_get_by_cpuset(topology, object->cpuset, 0);
+    if (kind >= 0) cpu.speed = kind;  // hwloc sorts kinds by rising efficiency
     machine.cpus.push_back(cpu);
+    // hwloc gives a memory-only node the CPUs of what it hangs on; its own it has none.
+    for (MachineNode& node : machine.nodes)
+      if (node.id == cpu.node) node.cpus.push_back(cpu.id);
   }
+  for (MachineNode& node : machine.nodes) std::sort(node.cpus.begin(), node.cpus.end());
   std::sort(machine.cpus.begin(), machine.cpus.end(),
             [](const Cpu& a, const Cpu& b) { return a.id < b.id; });
 }
@@ -115,10 +121,8 @@ std::expected<Machine, Error> ReadMachine(const std::string& xml) {
   for (int i = 0; i < nodes; ++i) {
     const hwloc_obj_t object =
         hwloc_get_obj_by_type(made, HWLOC_OBJ_NUMANODE, static_cast<unsigned>(i));
-    machine.nodes.push_back({static_cast<int>(object->os_index),
-                             object->attr->numanode.local_memory,
-                             IdsOf(object->cpuset),
-                             {}});
+    machine.nodes.push_back(
+        {static_cast<int>(object->os_index), object->attr->numanode.local_memory, {}, {}});
   }
   std::sort(machine.nodes.begin(), machine.nodes.end(),
             [](const MachineNode& a, const MachineNode& b) { return a.id < b.id; });

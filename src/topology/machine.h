@@ -16,6 +16,7 @@ struct Cpu {
   int node = -1;   // the nearest node; -1: none is known
   int core = -1;   // logical core number; CPUs of one core share it
   int cache = -1;  // number of its last-level cache; -1: none is known
+  int speed = 0;   // kind of its core, faster ones higher; all the same where none is known
 };
 
 struct CacheDomain {
@@ -27,7 +28,7 @@ struct CacheDomain {
 struct MachineNode {
   int id = 0;
   uint64_t total_bytes = 0;
-  std::vector<int> cpus;            // empty: memory only (CXL)
+  std::vector<int> cpus;            // to which it is the nearest; empty: memory only (CXL)
   std::vector<uint64_t> distances;  // to each node of Machine::nodes, in their order; may be empty
 };
 

@@ -78,13 +78,14 @@ void World::CheckContent() {
 
 void World::CheckAreasEmpty() {
   std::vector<kernel::PageEntry> entries(kAreaBytes / kPageBytes);
-  for (const uint64_t area :
-       {engine->area_small, engine->area_huge, engine->pool_small, engine->pool_huge}) {
-    EXPECT_EQ(model.ReadEntries(area, entries), Errno::kOk);
-    uint64_t left = 0;
-    for (const auto& entry : entries) left += entry.holds_page();
-    EXPECT_EQ(left, 0u) << "pages are left in an area of the engine";
-  }
+  for (const Areas& areas : engine->areas)
+    for (const uint64_t area :
+         {areas.area_small, areas.area_huge, areas.pool_small, areas.pool_huge}) {
+      EXPECT_EQ(model.ReadEntries(area, entries), Errno::kOk);
+      uint64_t left = 0;
+      for (const auto& entry : entries) left += entry.holds_page();
+      EXPECT_EQ(left, 0u) << "pages are left in an area of the engine";
+    }
 }
 
 // A registration makes a mapping of its own. A discard in it raises an event, and waits for it.

@@ -43,7 +43,8 @@ TEST_F(Flow, AChildMadeInAWindowDoesNotKeepThePagesFromMoving) {
   const JobResult& result = world_.Run(world_.ToSame());
   EXPECT_EQ(result.pages_moved, 16u);
   EXPECT_EQ(result.ladder_steps, 0u);
-  for (const uint64_t area : {world_.engine->area_small, world_.engine->pool_small})
+  for (const uint64_t area :
+       {world_.engine->areas[0].area_small, world_.engine->areas[0].pool_small})
     EXPECT_EQ(world_.app.ChildReadWord(child, area), std::nullopt) << "the child has it, too";
   world_.app.EndChild(child);
 }

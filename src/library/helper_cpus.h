@@ -1,0 +1,26 @@
+// Puts the helpers of jobs on idle CPUs.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <vector>
+
+#include "flow/job.h"
+#include "topology/helpers.h"
+
+namespace drover::library {
+
+class HelperCpus {
+ public:
+  // Fills job->helper_cpus for a job that asks for copy threads. `pid`: whose memory is moved, 0 is
+  // this process. Looks for idle CPUs for topology::kIdleSampleMs, at most every ten seconds.
+  void Place(flow::Job* job, int pid);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::optional<topology::Machine> machine_;  // does not change
+  Clock::time_point looked_;
+  std::vector<int> idle_;
+};
+
+}  // namespace drover::library

@@ -1,0 +1,109 @@
+// Helpers of `threads:N` that lose their CPU in the middle of a chunk.
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "flow/world.h"
+
+// To the thread sanitizer two copies of the same bytes into one place are a race; there the caller
+// waits for its helpers (migrators/threads.cc).
+#ifndef __SANITIZE_THREAD__
+
+namespace drover::flow {
+namespace {
+
+using namespace std::chrono_literals;
+
+// The helper stays in its first copy until it is let go; the mover begins when it is in there.
+std::atomic<int> mover = 0;
+std::atomic<bool> helper_is_in = false, let_go = false;
+
+void CopyAsSlowHelper(uint64_t target, uint64_t source, uint64_t length_bytes) {
+  if (gettid() == mover) {
+    for (int i = 0; i < 5000 && !helper_is_in; ++i) std::this_thread::sleep_for(1ms);
+  } else {
+    helper_is_in = true;
+    while (!let_go) std::this_thread::sleep_for(1ms);
+  }
+  std::memcpy(reinterpret_cast<void*>(target), reinterpret_cast<const void*>(source), length_bytes);
+}
+
+class SlowHelper : public Flow {
+ protected:
+  SlowHelper() {
+    mover = gettid();
+    helper_is_in = let_go = false;
+    world_.engine->copy = CopyAsSlowHelper;
+  }
+  Job WithHelper() const {
+    Job job = world_.ToSame();
+    job.engine = CopyEngine::kThreads;
+    job.copy_threads = 2;
+    job.helper_count = 1;
+    job.helper_cpus[0] = -1;
+    return job;
+  }
+  bool IsFirst(uint64_t address) const {
+    const Areas& areas = world_.engine->areas[0];
+    return Range{areas.area_small, kAreaBytes}.Contains(address) ||
+           Range{areas.pool_small, kAreaBytes}.Contains(address);
+  }
+};
+
+TEST_F(SlowHelper, HoldsTheAddressesOfItsBatchAndNothingElse) {
+  const Range range = world_.MapFilled(4 * kPagesPerHuge);
+  const auto before = world_.Frames(range);
+  int batches = 0;
+  world_.recorder.ask = [&](const JobResult&) {
+    // Two batches later it goes on, and writes what was once there to where it once belonged.
+    if (++batches == 3) {
+      let_go = true;
+      for (int i = 0; i < 5000 && world_.engine->helpers->HoldsAddresses(); ++i)
+        std::this_thread::sleep_for(1ms);
+      EXPECT_FALSE(world_.engine->helpers->HoldsAddresses());
+    }
+    EXPECT_EQ(world_.engine->helpers->HoldsAddresses(), batches == 2) << batches;
+    return Next::kGoOn;
+  };
+  const JobResult& result = world_.Run(WithHelper());
+  EXPECT_EQ(result.pages_moved, 4 * kPagesPerHuge);
+  EXPECT_EQ(result.late_chunks, 1u);
+  EXPECT_EQ(result.copy_threads, 2u);
+  EXPECT_TRUE(world_.Relocated(range, before));
+  EXPECT_EQ(world_.model.helpers(), 1u);
+  EXPECT_EQ(world_.model.kept_off(), 0u) << "the mover keeps off a CPU behind its job";
+}
+
+// The job's end waits for it, because its stack and its code go then.
+TEST_F(SlowHelper, ThatIsStillInAtTheEndOfTheJob) {
+  const Range range = world_.MapFilled(2 * kPagesPerHuge);
+  const auto before = world_.Frames(range);
+  std::thread later([] {
+    for (int i = 0; i < 5000 && !helper_is_in; ++i) std::this_thread::sleep_for(1ms);
+    std::this_thread::sleep_for(200ms);
+    let_go = true;
+  });
+  EXPECT_EQ(world_.Run(WithHelper()).pages_moved, 2 * kPagesPerHuge);
+  later.join();
+  EXPECT_TRUE(let_go);
+  EXPECT_TRUE(world_.Relocated(range, before));
+}
+
+TEST_F(SlowHelper, TheMoverLeavesItsCpuToIt) {
+  world_.MapFilled(kPagesPerHuge);
+  let_go = true;
+  Job job = WithHelper();
+  job.helper_cpus[0] = 1;
+  uint64_t kept_off = 0;
+  world_.InWindow([&] { kept_off = world_.model.kept_off(); });
+  world_.Run(job);
+  EXPECT_EQ(kept_off, 1u);
+}
+
+}  // namespace
+}  // namespace drover::flow
+
+#endif
