@@ -37,26 +37,38 @@ class Scratch {
   char* start_ = nullptr;
 };
 
-// The node to measure towards; negative: the same node.
-int NodeOf(const flow::Placement& placement, int source) {
-  if (placement.same) return -1;
-  const int16_t target = placement.target_of[source];
-  if (target >= 0) return target;
-  return placement.spread_count > 0 ? placement.spread[0] : -1;
+// From where to where pages go; negative: they stay on their node.
+struct Way {
+  int from = -1, to = -1;
+};
+
+Way WayOf(const flow::Placement& placement) {
+  if (placement.same) return {};
+  for (int source = 0; source < static_cast<int>(placement.node_count); ++source) {
+    int target = placement.target_of[source];
+    if (target == flow::Placement::kSpread && placement.spread_count > 0)
+      target = placement.spread[0] != source ? placement.spread[0]
+                                             : placement.spread[placement.spread_count - 1];
+    if (target >= 0 && target != source) return {source, target};
+  }
+  return {};
 }
 
-// The best of a few rounds, there and (with two nodes) back, in seconds per page.
+// The best of a few rounds, in seconds per page.
 std::optional<double> Measure(Engine& engine, const flow::Job& job, const std::string& migrator,
                               bool huge, double* window_us) {
   const Scratch scratch(huge);
   if (scratch.range().length_bytes == 0) return std::nullopt;
+  const Way way = WayOf(job.placement);
   std::optional<double> best;
   for (int round = 0; round < kRounds; ++round) {
     MoveRequest request;
     request.ranges = {scratch.range()};
     request.batch_bytes = job.batch_bytes;
     request.migrator = migrator;
-    request.target.node = job.placement.same ? -1 : NodeOf(job.placement, round % 2);
+    request.target.node = way.from;
+    if (way.from >= 0) (void)engine.Move(request);  // to the start
+    request.target.node = way.to;
     const auto moved = engine.Move(request);
     if (!moved.has_value() || moved->pages_moved < kScratchBytes / kPageBytes / 2) continue;
     const double per_page = moved->seconds / static_cast<double>(moved->pages_moved);

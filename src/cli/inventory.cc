@@ -52,7 +52,8 @@ Why WhyNotOwn(const MappingCounts& counts) {
 
 class Walker {
  public:
-  explicit Walker(LinuxKernel& kernel) : kernel_(kernel), regions_(kRegions) {}
+  Walker(LinuxKernel& kernel, bool huge_disabled)
+      : kernel_(kernel), regions_(kRegions), huge_disabled_(huge_disabled) {}
 
   void Count(MappingCounts& counts) {
     const Range range = counts.mapping.range;
@@ -83,14 +84,15 @@ class Walker {
       return;
     }
     pages.present += count;
-    if ((region.categories & kernel::kPageHuge) != 0) pages.huge += count;
+    const bool huge = (region.categories & kernel::kPageHuge) != 0;
+    if (huge) pages.huge += count;
     for (uint64_t first = 0; first < count; first += kChunkPages) {
       const uint64_t some = std::min(kChunkPages, count - first);
-      CountChunk(pages, region.start + first * kPageBytes, some);
+      CountChunk(pages, region.start + first * kPageBytes, some, own_ && !(huge && huge_disabled_));
     }
   }
 
-  void CountChunk(PageCounts& pages, uint64_t start, uint64_t count) {
+  void CountChunk(PageCounts& pages, uint64_t start, uint64_t count, bool own) {
     addresses_.resize(count);
     nodes_.assign(count, -1);
     entries_.assign(count, {});
@@ -104,7 +106,7 @@ class Walker {
         ++pages.unplaced;
       const bool alone = entries_[i].exclusive();
       const Movability how = special_ || !alone ? Movability::kNot
-                             : own_             ? Movability::kOwnPath
+                             : own              ? Movability::kOwnPath
                                                 : Movability::kKernelPath;
       ++pages.movable[static_cast<size_t>(how)];
     }
@@ -115,8 +117,16 @@ class Walker {
   std::vector<uint64_t> addresses_;
   std::vector<int32_t> nodes_;
   std::vector<kernel::PageEntry> entries_;
+  const bool huge_disabled_;  // by the process, so that no other huge page can come there
   bool own_ = false, special_ = false;
 };
+
+bool SwitchesHugePagesOff(int pid) {
+  std::ifstream status(fmt::format("/proc/{}/status", pid));
+  for (std::string word; status >> word;)
+    if (word == "THP_enabled:") return status >> word && word == "0";
+  return false;
+}
 
 }  // namespace
 
@@ -147,18 +157,15 @@ std::expected<void, Error> WalkMemory(int pid,
   const auto before = control::ReadProcess(pid);
   LinuxKernel kernel;
   const Errno opened = kernel.OpenProcess(pid);
-  const auto gone = [&] {
-    return std::unexpected(
-        Error{Error::Kind::kTargetGone, fmt::format("process {} has ended", pid)});
-  };
   if (!before.has_value() || opened == Errno::kNoEntry || opened == Errno::kNoProcess)
-    return gone();
+    return std::unexpected(
+        Error{Error::Kind::kTargetGone, fmt::format("process {} has ended meanwhile", pid)});
   if (opened != Errno::kOk)
     return std::unexpected(Error{Error::Kind::kNotPermitted,
                                  fmt::format("process {} may not be looked at: {}; run drover as "
                                              "its user or as root",
                                              pid, std::strerror(static_cast<int>(opened)))});
-  Walker walker(kernel);
+  Walker walker(kernel, SwitchesHugePagesOff(pid));
   std::ifstream maps(fmt::format("/proc/{}/maps", pid));
   for (std::string line; std::getline(maps, line);) {
     MappingCounts counts;
@@ -175,10 +182,8 @@ std::expected<void, Error> WalkMemory(int pid,
     if (counts.pages.present + counts.pages.zero + counts.pages.swapped > 0) visit(counts);
   }
   kernel.Close();
-  const auto after = control::ReadProcess(pid);
-  if (!after.has_value() || after->state == 'Z' ||
-      after->start_time_ticks != before->start_time_ticks)
-    return gone();
+  if (control::LookAgain(*before) != control::Still::kSame)
+    return std::unexpected(control::NotTheSame(*before));
   return {};
 }
 

@@ -3,7 +3,7 @@
 
 #include "flow/flow.h"
 #include "flow/headroom.h"
-#include "flow/text.h"
+#include "flow/status.h"
 
 namespace drover::flow {
 namespace {
@@ -12,16 +12,9 @@ constexpr uint64_t kStateBytes = RoundUp(sizeof(Engine), kHugeBytes);
 
 using kernel::Advice;
 
-// Does the process have locked memory?
 bool LocksMemory(kernel::Kernel& kernel) {
-  char text[4096];
-  const auto got = kernel.ReadFile("/proc/self/status", text);
-  std::string_view rest(text, got.has_value() ? *got : 0), line;
-  while (EatLine(&rest, &line)) {
-    uint64_t kilobytes = 0;
-    if (EatWord(&line, "VmLck:")) return EatNumber(&line, &kilobytes) && kilobytes > 0;
-  }
-  return false;
+  uint64_t kilobytes = 0;
+  return StatusNumber(kernel, "VmLck:", &kilobytes) && kilobytes > 0;
 }
 
 }  // namespace

@@ -148,6 +148,7 @@ struct Engine {
   Verifier* verifier = nullptr;            // with Job::verify
   Range verifier_room;
   Headroom headroom;
+  bool huge_disabled = false;  // no huge page can be had in this process
   uint64_t spread_given[kNodesMax] = {};
   // While pages refuse although their child is gone, a write fault before the window mends that.
   uint32_t mend_pieces_left = 0;

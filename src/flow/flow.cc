@@ -8,6 +8,7 @@
 #include "flow/phases.h"
 #include "flow/piece.h"
 #include "flow/stand_back.h"
+#include "flow/status.h"
 #include "flow/table.h"
 #include "flow/verify.h"
 #include "migrators/serial.h"
@@ -176,6 +177,9 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   engine.result = result;
   engine.observer = &observer;
   engine.headroom = Headroom();
+  uint64_t huge_enabled = 1;  // Linux 5.0
+  engine.huge_disabled =
+      StatusNumber(engine.kernel, "THP_enabled:", &huge_enabled) && huge_enabled == 0;
   engine.kernel_count = 0;
   for (uint64_t& given : engine.spread_given) given = 0;
   constexpr uint64_t kRoomBytes = RoundUp(sizeof(Desk), kPageBytes);

@@ -24,6 +24,7 @@ enum class Why : uint8_t {
   kPartOfHuge,        // the requested range cuts a huge page
   kNoTargetMemory,    // no page on the target node within the limits
   kNoTargetHuge,      // no huge page on the target node
+  kHugeDisabled,      // the process has switched huge pages off (PR_SET_THP_DISABLE)
   kForeignUserfault,  // the application watches this range by a userfaultfd of its own
   kMappingChanged,    // the mapping changed while its pages were being moved
   kUnstable,          // pages kept changing under the move

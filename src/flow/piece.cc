@@ -34,6 +34,8 @@ void PieceMover::Move() {
 
 void PieceMover::MoveTo(int16_t target) {
   JobResult& result = *engine_.result;
+  if (piece.huge && engine_.huge_disabled && piece.not_own == Why::kNone)
+    piece.not_own = Why::kHugeDisabled;
   const Why cause = piece.not_own != Why::kNone ? piece.not_own : Why::kOwnPathRefused;
   for (uint64_t i = 0; i < pages(); ++i) state_[i] = PageState::kRefused, why_[i] = cause;
   if (engine_.marks.overflowed() && result.own_path_trouble == Trouble::kNone)

@@ -50,6 +50,11 @@ Words WordsOf(Why why) {
     case Why::kNoTargetHuge:
       return {"no huge page to be had on the target node", true,
               "free memory there or compact it (/proc/sys/vm/compact_memory)"};
+    case Why::kHugeDisabled:
+      return {
+          "huge page of a program that has switched huge pages off (prctl), so that none can "
+          "take its place",
+          false, "with two nodes the kernel path moves it; `--to same` cannot"};
     case Why::kForeignUserfault:
       return {"watched by a userfaultfd of the program's own", false, "it cannot be watched twice"};
     case Why::kMappingChanged:

@@ -125,6 +125,25 @@ TEST(NotMoved, MergedPagesAreNamed) {
   EXPECT_TRUE(subject.EndsRight());
 }
 
+// As Redis does: its huge pages stay whole, so they cannot take the own path, and are told apart.
+TEST(StandBack, HugePagesOfAProgramThatHasSwitchedThemOff) {
+  Subject subject({Built("drover"), "run", "--"}, {"--mib", "1", "--uses", "no_huge_pages"});
+  ASSERT_NE(subject.pid(), 0);
+  const std::string pid = std::to_string(subject.pid());
+  const auto plan =
+      RunCommand({Built("drover"), "move", pid, "--to", "same", "--dry-run", "--json"}).json();
+  const Outcome outcome = Move(subject.pid(), "2m");
+  const auto json = outcome.json();
+  EXPECT_EQ(plan["by_path"], json["by_path"]) << plan << json;
+  bool named = false;
+  for (const auto& cause : json["not_moved"])
+    named = named ||
+            (cause["why"].get<std::string>().find("switched huge pages off") != std::string::npos &&
+             cause["pages"].get<uint64_t>() >= 3 * 512u);
+  EXPECT_TRUE(named) << outcome.out;
+  EXPECT_TRUE(subject.EndsRight());
+}
+
 // What is closed again is forgotten.
 TEST(StandBack, EndsWithItsReason) {
   Subject subject({Built("drover"), "run", "--"}, {"--mib", "4", "--uses-for-a-moment", "fuse"});

@@ -67,6 +67,13 @@ bool StartUsing(const std::string& what) {
   if (what == "userfaultfd") return syscall(SYS_userfaultfd, O_CLOEXEC) >= 0;
   if (what == "raw_thread") return StartRawThread();
   if (what == "seccomp") return PutFilter();
+  if (what == "no_huge_pages") {  // with some of them there
+    constexpr size_t kBytes = 8 << 20;
+    void* pages = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    madvise(pages, kBytes, MADV_HUGEPAGE);
+    std::memset(pages, 1, kBytes);
+    return prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0;
+  }
   if (what == "exec") return execl("/bin/sleep", "sleep", "60", nullptr) == 0;
   if (what == "equal_pages") return OfferEqualPages();
   return false;

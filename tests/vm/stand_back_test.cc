@@ -50,6 +50,7 @@ TEST(Plan, SaysWhatThenHappens) {
     EXPECT_EQ(plan["pages_requested"], done["pages_requested"]);
     EXPECT_EQ(plan["pages_already_there"], done["pages_already_there"]);
     EXPECT_EQ(plan["by_path"], done["by_path"]) << plan << done;
+    EXPECT_TRUE(plan["seconds"].is_number()) << plan;
     EXPECT_EQ(plan["nodes"][0]["node"], node[0] - '0');
     EXPECT_GT(plan["nodes"][0]["bytes_free"], plan["nodes"][0]["bytes_to_come"]);
   }
