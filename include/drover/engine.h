@@ -89,7 +89,7 @@ struct LateWrite {
   enum class Fate {
     kCarriedOver,  // the live page has it
     kConflict,     // the live page had changed, or could not be isolated: it was left as it is
-    kGone,         // the program had thrown the page away
+    kGone,         // no page is there any more: freed, or carried elsewhere by mremap
   };
   uint64_t address = 0;  // of its first byte; of the page where `bytes` is 0
   uint64_t bytes = 0;    // that have changed; 0: unknown

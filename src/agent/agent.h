@@ -1,7 +1,8 @@
 // The libc-facing side of the agent: what runs on the program's own threads.
 //
-// No stdio, no heap, no lazy start inside a hook: everything is resolved in the constructor, and a
-// hook that is called earlier passes straight through.
+// No stdio, no heap (but for what pthread_create allocates anyway), no lazy start inside a hook:
+// everything is resolved in the constructor, and a hook that is called earlier passes straight
+// through.
 #pragma once
 
 #include "agent/shared.h"

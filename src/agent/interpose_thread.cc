@@ -72,6 +72,18 @@ class Birth {
   threads::Word users_ = 2;
 };
 
+// Without memory for a Birth: the name is told as soon as the thread is known to the engine.
+template <class Create>
+int CreatePlainly(const Passage& passage, pthread_t* told, const Create& create) {
+  if (passage.shared() == nullptr) return create(told);
+  pthread_t name;
+  const int result = create(&name);
+  if (result != 0) return result;
+  passage.shared()->young.Add(static_cast<uint64_t>(name));
+  *told = name;
+  return 0;
+}
+
 // A thread's name is the address of its control block.
 void Born(Birth* birth, const Passage& passage, pthread_t name) {
   passage.shared()->young.Add(static_cast<uint64_t>(name));
@@ -96,7 +108,9 @@ DROVER_EXPORT int pthread_create(pthread_t* thread, const pthread_attr_t* how, v
   const Passage passage;
   if (birth == nullptr || passage.shared() == nullptr) {
     if (birth != nullptr) birth->Free();
-    return real_pthread_create.get()(thread, how, run, with);
+    return CreatePlainly(passage, thread, [&](pthread_t* name) {
+      return real_pthread_create.get()(name, how, run, with);
+    });
   }
   pthread_t name;
   const int result = real_pthread_create.get()(&name, how, Birth::Run, birth);
@@ -113,7 +127,8 @@ DROVER_EXPORT int thrd_create(thrd_t* thread, thrd_start_t run, void* with) {
   const Passage passage;
   if (birth == nullptr || passage.shared() == nullptr) {
     if (birth != nullptr) birth->Free();
-    return real_thrd_create.get()(thread, run, with);
+    return CreatePlainly(passage, thread,
+                         [&](thrd_t* name) { return real_thrd_create.get()(name, run, with); });
   }
   thrd_t name;
   const int result = real_thrd_create.get()(&name, Birth::RunC11, birth);

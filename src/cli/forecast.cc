@@ -67,7 +67,7 @@ std::optional<double> Measure(Engine& engine, const flow::Job& job, const std::s
     request.batch_bytes = job.batch_bytes;
     request.migrator = migrator;
     request.target.node = way.from;
-    if (way.from >= 0) (void)engine.Move(request);  // to the start
+    if (way.from >= 0 && !engine.Move(request).has_value()) continue;  // to the start
     request.target.node = way.to;
     const auto moved = engine.Move(request);
     if (!moved.has_value() || moved->pages_moved < kScratchBytes / kPageBytes / 2) continue;

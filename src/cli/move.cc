@@ -183,12 +183,12 @@ int Move(const Options& options) {
   }
   if (result->ended_by != flow::Trouble::kNone)
     fmt::print(stderr, "drover: {}\n", report::WordsOf(result->ended_by, result->ended_detail));
-  if (shown.verified.has_value() && shown.verified->conflicts > 0) {
+  if (shown.verified.has_value() && shown.verified->conflicts + shown.verified->gone > 0) {
     fmt::print(stderr,
-               "drover: a driver has written to {} after the copy, and the program has changed it "
-               "since: that write is lost; what uses this memory is to be found before it is moved "
-               "again\n",
-               report::Pages(shown.verified->conflicts));
+               "drover: a driver has written to {} after the copy, and the program has changed, "
+               "freed or moved them since: what was written is lost. Find what writes there before "
+               "this program is moved again\n",
+               report::Pages(shown.verified->conflicts + shown.verified->gone));
     return kExitFailed;
   }
   return ExitCodeOf(*result);

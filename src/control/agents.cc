@@ -86,7 +86,10 @@ Still LookAgain(const ProcessInfo& process) {
   if (!now.has_value() || now->state == 'Z' || now->state == 'X' ||
       now->start_time_ticks != process.start_time_ticks)
     return Still::kGone;
-  return now->stack_start == process.stack_start ? Still::kSame : Still::kOtherProgram;
+  // 0: it may not be looked at, or is on its way to its end.
+  const bool same =
+      now->stack_start == process.stack_start || now->stack_start == 0 || process.stack_start == 0;
+  return same ? Still::kSame : Still::kOtherProgram;
 }
 
 Error NotTheSame(const ProcessInfo& process) {

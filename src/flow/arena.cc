@@ -25,7 +25,9 @@ uint64_t ArenaBytes(uint64_t) {
 
 std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes) {
   // After mlockall(MCL_FUTURE) a mapping is filled when it is made, and beyond a limit that kills.
-  if (LocksMemory(kernel) && FreeBelowGroupLimits(kernel, 0) < 2 * bytes) return std::nullopt;
+  if (LocksMemory(kernel) &&
+      (FreeBelowGroupLimits(kernel, 0) < 2 * bytes || FreeOnNode(kernel, Node{-1}) < 2 * bytes))
+    return std::nullopt;
   const auto mapped = kernel.Map(bytes);
   if (!mapped.has_value()) return std::nullopt;
   const Range range{*mapped, bytes};

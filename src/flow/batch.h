@@ -40,6 +40,7 @@ struct Batch {
   uint32_t followed_count = 0;
   Range followed[kFollowedRangesMax];  // registered because the application moved them
   bool follows_more = false;           // and others, for which there was no room
+  bool for_helpers = false;            // no helper holds its addresses, nor may one later
   bool guarded = false;                // set to MADV_DONTFORK by the engine
   PageState state[kBatchPagesMax];
   Why why[kBatchPagesMax];

@@ -41,7 +41,9 @@ void Copy(Engine& engine) {
   const std::span folios(engine.folios, ListFolios(engine));
   engine.lock.Unlock();
   if (folios.empty()) return;
-  if (engine.migrator->Submit(folios) == migrators::Answer::kTaken)
+  // The second areas are never given to helpers: nobody would know when they let go of them.
+  const bool offered = engine.migrator != engine.helpers || engine.batch.for_helpers;
+  if (offered && engine.migrator->Submit(folios) == migrators::Answer::kTaken)
     while (!engine.migrator->Poll(engine.kernel.NowNs() + kMigratorPatienceNs)) {
     }
   for (const migrators::Folio& folio : folios)

@@ -66,6 +66,7 @@ bool MoveBatch(Engine& engine) {
   if (RuleHolds(Rule::kGate)) engine.gate.Open();
   engine.threads.AllowIdentitySignal(true);
   CloseTable(engine);
+  if (HelpersHoldAddresses(engine)) engine.first_areas_held = true;
   FreeAreas(engine, area, pool, length, kept);
   return going_on;
 }
@@ -114,9 +115,9 @@ class Crew {
   void Stop() {
     if (!running_) return;
     StopFaultThread(engine_);
+    engine_.kernel.KeepOff({});
     threads_.Stop();
     engine_.threads.JoinAll();
-    engine_.kernel.KeepOff({});
     engine_.result->late_chunks = threads_.late_chunks();
     engine_.helpers = nullptr;
     if (engine_.first_areas_held) TakeFirstAreasBack(engine_);
@@ -202,8 +203,9 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
         result->own_path_trouble == Trouble::kNone && !Verifier::Make(engine))
       result->own_path_trouble = Trouble::kNoMemory;
     MovePieces(engine, desk->crew, desk->mover);
-    Verifier::Unmake(engine);
+    if (engine.verifier != nullptr) engine.verifier->JudgeAll();
     desk->~Desk();
+    Verifier::Unmake(engine);  // no helper reads there any more
   }
   engine.kernel.Unmap({*room, kRoomBytes});
   engine.own_count = own_before;

@@ -149,7 +149,7 @@ constexpr StandBackSet SetOf(StandBackFrom from) {
 enum class LateFate : uint8_t {
   kCarriedOver,  // the live page has it now
   kConflict,     // the live page had changed, or could not be isolated; it was left as it is
-  kGone,         // the program has thrown the page away
+  kGone,         // no page is there any more: freed, or carried elsewhere by mremap
   kCount
 };
 inline constexpr uint32_t kLateFateCount = static_cast<uint32_t>(LateFate::kCount);

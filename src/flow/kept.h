@@ -24,8 +24,8 @@ struct KeptBatch {
 
 class KeptRing {
  public:
-  // Bytes of address space, not of memory.
-  static constexpr uint64_t kBytes = 512 * kHugeBytes;
+  // Bytes of address space, not of memory; but they count below RLIMIT_AS and overcommit limits.
+  static constexpr uint64_t kBytes = 128 * kHugeBytes;
 
   void Use(uint64_t start) { start_ = start; }
 

@@ -76,10 +76,12 @@ void PieceMover::TryOwnPath(int16_t target) {
     MendAfterFork();
   }
   for (int attempt = 1; attempt <= kAttempts; ++attempt) {
-    BatchPlace place =
-        OwnPlaceFor(engine_, piece.range, piece.huge, Node{target >= 0 ? target : -1});
+    const Node node{target >= 0 ? target : -1};
+    uint64_t kept_area = 0;  // first, because it may carry late writes over by batches of its own
     if (engine_.verifier != nullptr)
-      place.area = engine_.verifier->RoomFor(place.live, place.huge, place.target);
+      kept_area = engine_.verifier->RoomFor(piece.range, piece.huge, node);
+    BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node);
+    if (kept_area != 0) place.area = kept_area;
     FillTable(engine_, place, [&](uint64_t i) { return piece.target[i] == target; });
     for (uint64_t i = 0; attempt > 1 && i < pages(); ++i)
       if (batch.state[i] == PageState::kWanted && !Curable(why_[i]))

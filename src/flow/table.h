@@ -10,7 +10,12 @@ struct BatchPlace {
   bool huge = false;
   Node target;
   uint64_t area = 0, pool = 0;  // of the same length as `live`
+  bool for_helpers = false;     // in the first areas: may the migrator's helpers copy there
 };
+
+inline bool HelpersHoldAddresses(const Engine& engine) {
+  return engine.helpers != nullptr && engine.helpers->HoldsAddresses();
+}
 
 // A helper that was late may have touched what was free by then.
 inline void TakeFirstAreasBack(Engine& engine) {
@@ -23,7 +28,7 @@ inline void TakeFirstAreasBack(Engine& engine) {
 // In the engine's own areas: as `live` stands in its slots of huge pages, so that there is one page
 // table on each side.
 inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target) {
-  const bool held = engine.helpers != nullptr && engine.helpers->HoldsAddresses();
+  const bool held = HelpersHoldAddresses(engine);
   if (engine.first_areas_held && !held) TakeFirstAreasBack(engine);
   engine.first_areas_held = held;
   const Areas& areas = engine.areas[held ? 1 : 0];
@@ -32,7 +37,8 @@ inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target
           .huge = huge,
           .target = target,
           .area = (huge ? areas.area_huge : areas.area_small) + shift,
-          .pool = (huge ? areas.pool_huge : areas.pool_small) + shift};
+          .pool = (huge ? areas.pool_huge : areas.pool_small) + shift,
+          .for_helpers = !held};
 }
 
 // From now on events find the pages for which wanted(i) says true.
@@ -51,6 +57,7 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   batch.target = place.target;
   batch.area = place.area;
   batch.pool = place.pool;
+  batch.for_helpers = place.for_helpers;
   batch.refusals = batch.agains = 0;
   engine.lock.Unlock();
 }

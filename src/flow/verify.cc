@@ -32,6 +32,7 @@ bool Verifier::Make(Engine& engine) {
   auto* verifier = new (reinterpret_cast<void*>(start)) Verifier(engine);
   verifier->small_.Use(start + kRoomBytes);
   verifier->huge_.Use(start + kRoomBytes + KeptRing::kBytes);
+  (void)engine.kernel.Advise({start + kRoomBytes, KeptRing::kBytes}, Advice::kNoHugePage);
   engine.verifier = verifier;
   engine.verifier_room = *mapped;
   return true;
@@ -39,9 +40,12 @@ bool Verifier::Make(Engine& engine) {
 
 void Verifier::Unmake(Engine& engine) {
   if (engine.verifier == nullptr) return;
-  while (engine.verifier->kept_pages() > 0) engine.verifier->JudgeOldest();
   engine.verifier = nullptr;
   engine.kernel.Unmap(engine.verifier_room);
+}
+
+void Verifier::JudgeAll() {
+  while (kept_pages() > 0) JudgeOldest();
 }
 
 bool Verifier::HasRoom(Range live, bool huge, Node target) {
@@ -63,13 +67,18 @@ void Verifier::Compare() {
   constexpr int kTries = 3;
   const PhaseTimer timer(engine_, Phase::kVerify);
   const Batch& batch = engine_.batch;
-  for (uint64_t i = 0; i < batch.page_count; ++i) {
-    if (batch.state[i] != PageState::kIsolated) continue;  // an event may take it out meanwhile
+  uint64_t count = 0;
+  engine_.lock.Lock();
+  for (uint32_t i = 0; i < batch.page_count; ++i)
+    if (batch.state[i] == PageState::kIsolated) isolated_[count++] = i;
+  engine_.lock.Unlock();
+  for (uint64_t k = 0; k < count; ++k) {  // (an event may drop some of them meanwhile)
+    const uint64_t i = isolated_[k];
     const uint64_t original = batch.area + i * kPageBytes, copy = batch.pool + i * kPageBytes;
     bool equal = false;
     checksums_[i] = CompareAndSum(copy, original, &equal);
-    for (int k = 0; k < kTries && !equal; ++k) {
-      if (k == 0) ++engine_.result->copied_again;
+    for (int tries = 0; tries < kTries && !equal; ++tries) {
+      if (tries == 0) ++engine_.result->copied_again;
       engine_.copy(copy, original, kPageBytes);
       checksums_[i] = CompareAndSum(copy, original, &equal);
     }

@@ -17,8 +17,9 @@ class Verifier {
  public:
   // In a mapping of its own, until Unmake; engine.verifier is set. False: no memory for it.
   [[nodiscard]] static bool Make(Engine& engine);
-  // Judges what is still kept, and frees everything.
   static void Unmake(Engine& engine);
+  // At the end of the job: what is still kept.
+  void JudgeAll();
 
   // Before a batch of `live`: the area for its originals. Waits until there is room, and
   // judges what has been kept longest; never called inside a window.
@@ -41,6 +42,7 @@ class Verifier {
   Engine& engine_;
   Headroom headroom_;
   KeptRing small_, huge_;
+  uint32_t isolated_[kBatchPagesMax];
   uint64_t checksums_[kBatchPagesMax];  // of the batch in hand
 };
 

@@ -17,8 +17,10 @@ class CpuMask {
     return bytes_ > 0;
   }
   // Makes it hold for the calling thread.
-  void Set() const {
-    RawSyscall(__NR_sched_setaffinity, 0, static_cast<uint64_t>(bytes_), AddressOf(&words_[0]));
+  void Set() const { SetFor(0); }
+  void SetFor(int32_t thread) const {
+    RawSyscall(__NR_sched_setaffinity, Arg(thread), static_cast<uint64_t>(bytes_),
+               AddressOf(&words_[0]));
   }
 
   void Add(uint32_t cpu) {

@@ -121,6 +121,8 @@ class FailingKernel final : public Kernel {
   void PinThread() override { real_.PinThread(); }
   void UnpinThread() override { real_.UnpinThread(); }
   void BecomeHelper(int32_t cpu) override { real_.BecomeHelper(cpu); }
+  void LetHelperRun(int32_t thread) override { real_.LetHelperRun(thread); }
+  int32_t ThreadId() override { return real_.ThreadId(); }
   void KeepOff(std::span<const int16_t> cpus) override { real_.KeepOff(cpus); }
 
  private:

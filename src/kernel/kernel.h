@@ -120,6 +120,10 @@ class Kernel {
   // The calling thread runs from now on only where nothing else wants to (SCHED_IDLE), and only on
   // `cpu`; negative: on any.
   virtual void BecomeHelper(int32_t cpu) = 0;
+  // That thread may run wherever the calling one may, and as soon as any other, if the process has
+  // the right to say so.
+  virtual void LetHelperRun(int32_t thread) = 0;
+  virtual int32_t ThreadId() = 0;
   // The calling thread leaves these CPUs to others, where it may run on any other; an empty list
   // takes that back.
   virtual void KeepOff(std::span<const int16_t> cpus) = 0;

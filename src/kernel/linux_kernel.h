@@ -70,6 +70,8 @@ class LinuxKernel final : public Kernel {
   void PinThread() override;
   void UnpinThread() override;
   void BecomeHelper(int32_t cpu) override;
+  void LetHelperRun(int32_t thread) override;
+  int32_t ThreadId() override;
   void KeepOff(std::span<const int16_t> cpus) override;
 
  private:

@@ -253,6 +253,18 @@ void LinuxKernel::BecomeHelper(int32_t cpu) {
   one.Set();
 }
 
+void LinuxKernel::LetHelperRun(int32_t thread) {
+  constexpr uint64_t kOrdinaryPolicy = 0;
+  const int32_t priority = 0;
+  CpuMask mine;
+  if (mine.Read()) mine.SetFor(thread);
+  RawSyscall(__NR_sched_setscheduler, Arg(thread), kOrdinaryPolicy, AddressOf(&priority));
+}
+
+int32_t LinuxKernel::ThreadId() {
+  return static_cast<int32_t>(RawSyscall(__NR_gettid));
+}
+
 void LinuxKernel::KeepOff(std::span<const int16_t> cpus) {
   if (keeps_off_) before_keeping_off_.Set();
   keeps_off_ = false;

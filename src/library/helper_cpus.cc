@@ -27,8 +27,11 @@ void HelperCpus::Place(flow::Job* job, int pid) {
     idle_ = topology::FindIdleCpus("/");
     looked_ = Clock::now();
   }
-  const auto cpus = topology::PlaceHelpers(*machine_, idle_, topology::AllowedCpus("/", pid),
-                                           OnlyTarget(job->placement), job->copy_threads - 1);
+  auto cpus = topology::PlaceHelpers(*machine_, idle_, topology::AllowedCpus("/", pid),
+                                     OnlyTarget(job->placement), job->copy_threads);
+  // The last of them is the mover's: it keeps off those of the helpers, and must not be left to
+  // share one with the program.
+  if (!cpus.empty()) cpus.pop_back();
   for (const int cpu : cpus) job->helper_cpus[job->helper_count++] = static_cast<int16_t>(cpu);
 }
 

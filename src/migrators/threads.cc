@@ -27,9 +27,11 @@ void Pause() {
 uint32_t ThreadsMigrator::Start(std::span<const int16_t> cpus) {
   stop_.store(false, std::memory_order_relaxed);
   helpers_begun_.store(0, std::memory_order_relaxed);
-  cpus_ = cpus;
+  for (auto& id : threads_of_) id.store(0, std::memory_order_relaxed);
+  cpus_ = cpus.size() > kHelpersMax ? cpus.first(kHelpersMax) : cpus;
   uint32_t started = 0;
-  while (started < cpus.size() && threads_.Start(HelperBody, this) == kernel::Errno::kOk) ++started;
+  while (started < cpus_.size() && threads_.Start(HelperBody, this) == kernel::Errno::kOk)
+    ++started;
   return started;
 }
 
@@ -37,6 +39,9 @@ void ThreadsMigrator::Stop() {
   stop_.store(true, std::memory_order_release);
   turn_.fetch_add(1, std::memory_order_release);
   threads_.WakeAll(turn_);
+  for (const auto& id : threads_of_)
+    if (const int32_t thread = id.load(std::memory_order_acquire); thread != 0)
+      kernel_.LetHelperRun(thread);
 }
 
 void ThreadsMigrator::HelperBody(void* self) {
@@ -44,7 +49,9 @@ void ThreadsMigrator::HelperBody(void* self) {
 }
 
 void ThreadsMigrator::Help() {
-  kernel_.BecomeHelper(cpus_[helpers_begun_.fetch_add(1)]);
+  const uint32_t self = helpers_begun_.fetch_add(1);
+  kernel_.BecomeHelper(cpus_[self]);
+  threads_of_[self].store(kernel_.ThreadId(), std::memory_order_release);
   uint32_t seen = turn_.load(std::memory_order_acquire);
   // A handler that runs here may touch a hole and wait for the remap: this helper has claimed
   // nothing, so the batch goes on without it.

@@ -28,7 +28,8 @@ class ThreadsMigrator final : public Migrator {
 
   // Starts a helper on each of these CPUs (negative: on any); returns how many there are.
   uint32_t Start(std::span<const int16_t> cpus);
-  // Lets the helpers end; they are joined by Threads::JoinAll.
+  // Lets the helpers end, also where something else has taken their CPUs; they are joined by
+  // Threads::JoinAll.
   void Stop();
 
   Answer Submit(std::span<Folio> folios) override;
@@ -50,7 +51,9 @@ class ThreadsMigrator final : public Migrator {
   std::span<Folio> folios_;  // the caller's
   uint64_t chunk_count_ = 0;
   uint64_t late_chunks_ = 0;
+  static constexpr uint32_t kHelpersMax = 16;
   std::atomic<uint32_t> helpers_begun_ = 0;
+  std::atomic<int32_t> threads_of_[kHelpersMax] = {};  // ids; 0: not begun
   std::span<const int16_t> cpus_;  // of the helpers, in the order in which they begin
   // The batch's number in the high half, the count of unclaimed chunks in the low half. Claiming is
   // one exchange of both, so a helper that comes late cannot claim with the numbers of an older

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <thread>
 
 #include "flow/world.h"
@@ -20,11 +21,15 @@ using namespace std::chrono_literals;
 // The helper stays in its first copy until it is let go; the mover begins when it is in there.
 std::atomic<int> mover = 0;
 std::atomic<bool> helper_is_in = false, let_go = false;
+std::function<bool(uint64_t)> first_areas;
+std::atomic<int> out_of_place = 0;  // copies of the helper elsewhere than there
 
 void CopyAsSlowHelper(uint64_t target, uint64_t source, uint64_t length_bytes) {
   if (gettid() == mover) {
-    for (int i = 0; i < 5000 && !helper_is_in; ++i) std::this_thread::sleep_for(1ms);
+    for (int i = 0; i < 200 && !helper_is_in; ++i) std::this_thread::sleep_for(1ms);
+    helper_is_in = true;  // it had its time
   } else {
+    if (first_areas && !first_areas(target)) ++out_of_place;
     helper_is_in = true;
     while (!let_go) std::this_thread::sleep_for(1ms);
   }
@@ -36,6 +41,8 @@ class SlowHelper : public Flow {
   SlowHelper() {
     mover = gettid();
     helper_is_in = let_go = false;
+    first_areas = nullptr;
+    out_of_place = 0;
     world_.engine->copy = CopyAsSlowHelper;
   }
   Job WithHelper() const {
@@ -74,7 +81,32 @@ TEST_F(SlowHelper, HoldsTheAddressesOfItsBatchAndNothingElse) {
   EXPECT_EQ(result.copy_threads, 2u);
   EXPECT_TRUE(world_.Relocated(range, before));
   EXPECT_EQ(world_.model.helpers(), 1u);
+  EXPECT_EQ(world_.model.helpers_held(), 0u) << "one may be kept from its end";
   EXPECT_EQ(world_.model.kept_off(), 0u) << "the mover keeps off a CPU behind its job";
+}
+
+// The second areas are never given to helpers: here one lets go of the first ones while a batch is
+// in the second.
+TEST_F(SlowHelper, ThatLetsGoInTheMiddleOfABatchDoesNotGetThatBatch) {
+  world_.MapFilled(4 * kPagesPerHuge);
+  const uint64_t barriers = world_.model.Calls(Call::kProtect);
+  world_.model.SetHook([&, barriers](Call call, uint64_t nth) {
+    if (call != Call::kProtect || nth != barriers + 2) return;
+    EXPECT_TRUE(world_.engine->helpers->HoldsAddresses());
+    EXPECT_FALSE(IsFirst(world_.engine->batch.pool));
+    let_go = true;
+    for (int i = 0; i < 5000 && world_.engine->helpers->HoldsAddresses(); ++i)
+      std::this_thread::sleep_for(1ms);
+    helper_is_in = false;  // the mover waits for the helper to come in again, if it may
+  });
+  int batches = 0;
+  world_.recorder.ask = [&](const JobResult&) {
+    if (++batches == 3) helper_is_in = true;
+    return Next::kGoOn;
+  };
+  first_areas = [this](uint64_t address) { return IsFirst(address); };
+  EXPECT_EQ(world_.Run(WithHelper()).pages_moved, 4 * kPagesPerHuge);
+  EXPECT_EQ(out_of_place, 0) << "a helper has copied in the second areas";
 }
 
 // The job's end waits for it, because its stack and its code go then.

@@ -95,10 +95,14 @@ class ModelKernel final : public Kernel {
   uint64_t NowNs() override;
   void PinThread() override { pinned_ = true; }
   void UnpinThread() override { pinned_ = false; }
-  void BecomeHelper(int32_t) override { ++helpers_; }
+  void BecomeHelper(int32_t) override { ++helpers_, ++helpers_held_; }
+  void LetHelperRun(int32_t) override { --helpers_held_; }
+  int32_t ThreadId() override;
   void KeepOff(std::span<const int16_t> cpus) override { kept_off_ = cpus.size(); }
   bool pinned() const { return pinned_; }
-  uint64_t helpers() const { return helpers_; }    // that have ever begun
+  uint64_t helpers() const { return helpers_; }  // that have ever begun
+  // Of those: how many have not been let run.
+  uint64_t helpers_held() const { return helpers_held_; }
   uint64_t kept_off() const { return kept_off_; }  // CPUs that the mover leaves to others
 
  private:
@@ -108,7 +112,7 @@ class ModelKernel final : public Kernel {
   model::Machine machine_;
   model::Application application_;
   std::atomic<bool> pinned_ = false;
-  std::atomic<uint64_t> helpers_ = 0, kept_off_ = 0;
+  std::atomic<uint64_t> helpers_ = 0, helpers_held_ = 0, kept_off_ = 0;
 };
 
 }  // namespace drover::kernel

@@ -1,5 +1,6 @@
 // The model: the engine's own memory, threads, files, time, and the switches.
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -162,6 +163,10 @@ Result<uint64_t> ModelKernel::ListInherited(Inherited how, std::span<Range> rang
 Result<SocketKind> ModelKernel::LookAtSocket(int descriptor) {
   const auto lock = machine_.Enter(Call::kLookAtSocket);
   return machine_.descriptors.at(static_cast<size_t>(descriptor)).second;
+}
+
+int32_t ModelKernel::ThreadId() {
+  return gettid();
 }
 
 uint64_t ModelKernel::NowNs() {
