@@ -146,7 +146,7 @@ TEST(Verify, WritersThroughProcMemLoseNothing) {
   auto engine = Engine::Open({});
   ASSERT_TRUE(engine.has_value()) << engine.error().message;
   const bool waited_for = flow::RuleHolds(flow::Rule::kBarrier);
-  const auto until = Clock::now() + std::chrono::seconds(waited_for ? 2 : 20);
+  const auto until = Clock::now() + std::chrono::seconds(waited_for ? 2 : 8);
   uint64_t carried = 0, conflicts = 0, moved = 0;
   while (Clock::now() < until && carried + conflicts == 0) {
     MoveRequest request;
