@@ -141,6 +141,7 @@ struct Desk {
 void MovePieces(Engine& engine, Crew& crew, PieceMover& mover) {
   Collector collector(engine);
   engine.result->pages_estimated = collector.Estimate();
+  uint64_t next_check = 0;  // in batches; a plan makes none, and is checked once
   while (engine.result->ended_by == Trouble::kNone) {
     const Next next = engine.observer->GoOn(*engine.result);
     if (next == Next::kStop) engine.result->ended_by = Trouble::kCancelled;
@@ -148,8 +149,10 @@ void MovePieces(Engine& engine, Crew& crew, PieceMover& mover) {
     if (next == Next::kRestartThreads) crew.Restart();
     if (!collector.Next(&mover.piece)) break;
     if (engine.job->own_path && engine.result->own_path_trouble == Trouble::kNone &&
-        engine.result->batches % kMappingsCheckedEvery == 0)
+        engine.result->batches >= next_check) {
       CheckMappings(engine);
+      next_check = engine.result->batches + kMappingsCheckedEvery;
+    }
     mover.Move();
   }
   KernelPathFlush(engine);

@@ -124,5 +124,17 @@ TEST_F(Flow, AWindowDoesNotWaitForEverForAChange) {
   EXPECT_LE(moves_in_first_window, kAgainsPerWindowMax + 1);
 }
 
+// Walking all mappings once a piece would make a plan cost many times what its move costs.
+TEST_F(Flow, APlanCountsTheMappingsOnce) {
+  constexpr uint64_t kMappings = 30;
+  world_.model.SetFile("/proc/sys/vm/max_map_count", "65530\n");
+  for (uint64_t i = 0; i < kMappings; ++i) world_.MapFilled(1);
+  Job plan = world_.ToSame();
+  plan.plan_only = true;
+  const uint64_t before = world_.model.Calls(Call::kNextMapping);
+  EXPECT_EQ(world_.Run(plan).pages_moved, kMappings);
+  EXPECT_LT(world_.model.Calls(Call::kNextMapping) - before, 10 * kMappings);
+}
+
 }  // namespace
 }  // namespace drover::flow
