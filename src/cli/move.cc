@@ -139,6 +139,8 @@ int ShowPlan(const Options& options, const flow::Job& job, const flow::JobResult
 }
 
 int Move(const Options& options) {
+  // From the first moment on: on a busy machine a look at a large process takes its time, too.
+  StopOnInterrupt();
   const auto nodes = topology::ReadNodes("/");
   auto job = JobOf(options, nodes);
   if (!job.has_value()) return Fail(job.error());
@@ -148,7 +150,6 @@ int Move(const Options& options) {
     return Fail(fits.error());
   for (const std::string& warning : WarningsFor("/", options.pid, job->placement))
     fmt::print(stderr, "drover: {}\n", warning);
-  StopOnInterrupt();
   if (!options.dry_run) {
     library::HelperCpus().Place(&*job, options.pid);
     if (job->helper_count + 1 < job->copy_threads)
