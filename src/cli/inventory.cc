@@ -10,6 +10,7 @@
 #include "kernel/linux_kernel.h"
 #include "kernel/maps_text.h"
 #include "report/words.h"
+#include "topology/process_status.h"
 
 namespace drover::cli {
 namespace {
@@ -122,10 +123,7 @@ class Walker {
 };
 
 bool SwitchesHugePagesOff(int pid) {
-  std::ifstream status(fmt::format("/proc/{}/status", pid));
-  for (std::string word; status >> word;)
-    if (word == "THP_enabled:") return status >> word && word == "0";
-  return false;
+  return topology::StatusWord(fmt::format("/proc/{}", pid), "THP_enabled:") == "0";
 }
 
 }  // namespace

@@ -5,23 +5,20 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "kernel/linux_kernel.h"
+#include "topology/process_status.h"
 
 namespace drover::cli {
 namespace {
 
 // The most pages that the process has ever had addresses for; 0: it has ended.
 uint64_t PagesMax(int pid) {
-  std::ifstream status(fmt::format("/proc/{}/status", pid));
-  for (std::string word; status >> word;) {
-    uint64_t kilobytes = 0;
-    if (word == "VmPeak:" && status >> kilobytes) return kilobytes * 1024 / kPageBytes;
-  }
-  return 0;
+  const std::string peak = topology::StatusWord(fmt::format("/proc/{}", pid), "VmPeak:");
+  return std::strtoull(peak.c_str(), nullptr, 10) * 1024 / kPageBytes;
 }
 
 bool IsOutcome(const control::PageRecord& record, flow::Outcome outcome) {

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "topology/nodes.h"
+#include "topology/process_status.h"
 
 namespace drover::cli {
 namespace {
@@ -31,15 +32,10 @@ bool LacksOne(const std::vector<int>& allowed, const std::set<int>& targets, int
 
 // The nodes that the process's cpuset lets it have memory on.
 std::vector<int> AllowedNodes(const std::string& process) {
-  std::ifstream status(process + "/status");
   std::vector<int> nodes;
-  for (std::string line; std::getline(status, line);) {
-    std::istringstream words(line);
-    std::string key, list;
-    if (words >> key >> list && key == "Mems_allowed_list:" && topology::ParseIdList(list, &nodes))
-      return nodes;
-  }
-  return {};
+  if (!topology::ParseIdList(topology::StatusWord(process, "Mems_allowed_list:"), &nodes))
+    return {};
+  return nodes;
 }
 
 // Mappings with a policy that binds them to other nodes ("7f.. bind:0 anon=12 ...").

@@ -138,6 +138,7 @@ struct Desk {
   PieceMover mover;
 };
 
+// Walks the pieces.
 void MovePieces(Engine& engine, Crew& crew, PieceMover& mover) {
   Collector collector(engine);
   engine.result->pages_estimated = collector.Estimate();

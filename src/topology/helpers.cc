@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "topology/nodes.h"
+#include "topology/process_status.h"
 
 namespace drover::topology {
 namespace {
@@ -103,17 +104,10 @@ std::vector<int> FindIdleCpus(const std::string& root) {
 }
 
 std::vector<int> AllowedCpus(const std::string& root, int pid) {
-  std::ifstream status(root + "/proc/" + (pid == 0 ? "self" : std::to_string(pid)) + "/status");
-  for (std::string line; std::getline(status, line);) {
-    constexpr std::string_view kField = "Cpus_allowed_list:";
-    std::vector<int> cpus;
-    if (line.starts_with(kField)) {
-      std::string list = line.substr(kField.size());
-      list.erase(0, list.find_first_not_of(" \t"));
-      return ParseIdList(list, &cpus) ? cpus : std::vector<int>();
-    }
-  }
-  return {};
+  const std::string process = root + "/proc/" + (pid == 0 ? "self" : std::to_string(pid));
+  std::vector<int> cpus;
+  if (!ParseIdList(StatusWord(process, "Cpus_allowed_list:"), &cpus)) return {};
+  return cpus;
 }
 
 }  // namespace drover::topology

@@ -14,10 +14,6 @@
 namespace drover::live {
 namespace {
 
-std::vector<std::string> UnderDrover() {
-  return {Built("drover"), "run", "--"};
-}
-
 Outcome Move(int pid, std::vector<std::string> more = {}) {
   std::vector<std::string> words = {Built("drover"), "move", std::to_string(pid),
                                     "--to",          "same", "--json"};

@@ -19,6 +19,12 @@ Outcome RunCommand(const std::vector<std::string>& words, int seconds = 30);
 // Path of a program of this build.
 std::string Built(const std::string& name);
 
+// What stands before the words of a program that is to have an agent.
+std::vector<std::string> UnderDrover();
+
+// One line that says so, nothing on stdout, and this exit code.
+void ExpectRefused(const Outcome& outcome, int exit_code, const std::string& says);
+
 // A subject that was started by some command and reports to a file.
 class Subject {
  public:

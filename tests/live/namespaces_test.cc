@@ -14,17 +14,6 @@
 namespace drover::live {
 namespace {
 
-std::vector<std::string> UnderDrover() {
-  return {Built("drover"), "run", "--"};
-}
-
-void ExpectRefused(const Outcome& outcome, int exit_code, const std::string& says) {
-  EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
-  EXPECT_EQ(outcome.out, "");
-  EXPECT_NE(outcome.err.find(says), std::string::npos) << outcome.err;
-  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
-}
-
 class InOtherView : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Commands, InOtherView, testing::Values("move", "pages", "doctor"));
 

@@ -43,10 +43,7 @@ std::string Refusal(const Outcome& outcome) {
   return json.is_discarded() ? "" : json["own_path_refused"].get<std::string>();
 }
 
-class StandsBack : public testing::TestWithParam<Use> {
- protected:
-  std::vector<std::string> UnderDrover() { return {Built("drover"), "run", "--"}; }
-};
+class StandsBack : public testing::TestWithParam<Use> {};
 INSTANTIATE_TEST_SUITE_P(From, StandsBack, testing::ValuesIn(kUses),
                          [](const auto& each) { return std::string(each.param.what); });
 
@@ -105,7 +102,7 @@ TEST(NotMoved, MergedPagesAreNamed) {
       std::ofstream("/sys/kernel/mm/ksm/pages_to_scan") << pages;
     }
   } const restored{pages_before};
-  Subject subject({Built("drover"), "run", "--"}, {"--mib", "1", "--uses", "equal_pages"});
+  Subject subject(UnderDrover(), {"--mib", "1", "--uses", "equal_pages"});
   ASSERT_NE(subject.pid(), 0);
   setting("pages_to_scan", "10000");
   setting("run", "1");
@@ -127,7 +124,7 @@ TEST(NotMoved, MergedPagesAreNamed) {
 
 // As Redis does: its huge pages stay whole, so they cannot take the own path, and are told apart.
 TEST(StandBack, HugePagesOfAProgramThatHasSwitchedThemOff) {
-  Subject subject({Built("drover"), "run", "--"}, {"--mib", "1", "--uses", "no_huge_pages"});
+  Subject subject(UnderDrover(), {"--mib", "1", "--uses", "no_huge_pages"});
   ASSERT_NE(subject.pid(), 0);
   const std::string pid = std::to_string(subject.pid());
   const auto plan =
@@ -146,7 +143,7 @@ TEST(StandBack, HugePagesOfAProgramThatHasSwitchedThemOff) {
 
 // What is closed again is forgotten.
 TEST(StandBack, EndsWithItsReason) {
-  Subject subject({Built("drover"), "run", "--"}, {"--mib", "4", "--uses-for-a-moment", "fuse"});
+  Subject subject(UnderDrover(), {"--mib", "4", "--uses-for-a-moment", "fuse"});
   ASSERT_NE(subject.pid(), 0);
   const Outcome outcome = Move(subject.pid(), "2m");
   EXPECT_EQ(Refusal(outcome), "") << outcome.out;

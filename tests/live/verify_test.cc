@@ -23,7 +23,7 @@ namespace drover::live {
 namespace {
 
 TEST(Verify, AProgramUnderItsThreads) {
-  Subject subject({Built("drover"), "run", "--"}, {"--mib", "96", "--threads", "4"});
+  Subject subject(UnderDrover(), {"--mib", "96", "--threads", "4"});
   ASSERT_NE(subject.pid(), 0);
   for (const char* migrator : {"serial", "threads:2"}) {
     const Outcome outcome =
@@ -41,7 +41,7 @@ TEST(Verify, AProgramUnderItsThreads) {
 }
 
 TEST(Verify, IsAnsweredWithNullWhereNotAskedFor) {
-  Subject subject({Built("drover"), "run", "--"}, {"--mib", "1"});
+  Subject subject(UnderDrover(), {"--mib", "1"});
   ASSERT_NE(subject.pid(), 0);
   const std::string pid = std::to_string(subject.pid());
   const Outcome outcome = RunCommand({Built("drover"), "move", pid, "--to", "same", "--json"});

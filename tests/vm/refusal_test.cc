@@ -57,13 +57,6 @@ class Hog {
   bool full_ = false;
 };
 
-void ExpectRefused(const live::Outcome& outcome, int exit_code, const std::string& says) {
-  EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err << outcome.out;
-  EXPECT_EQ(outcome.out, "");
-  EXPECT_NE(outcome.err.find(says), std::string::npos) << outcome.err;
-  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
-}
-
 class Refusal : public testing::TestWithParam<With> {};
 INSTANTIATE_TEST_SUITE_P(Agents, Refusal, testing::Values(With::kAgent, With::kNoAgent),
                          [](const auto& chosen) {
@@ -78,7 +71,7 @@ TEST_P(Refusal, ANodeThatIsTooFull) {
   ASSERT_TRUE(hog.full());
   const auto small_before = NodesOf(victim.pid(), victim.small());
   const auto huge_before = NodesOf(victim.pid(), victim.huge());
-  ExpectRefused(Move(victim.pid(), {"--to", "1"}), 4, "would have to come to node 1");
+  live::ExpectRefused(Move(victim.pid(), {"--to", "1"}), 4, "would have to come to node 1");
   EXPECT_EQ(NodesOf(victim.pid(), victim.small()), small_before);
   EXPECT_EQ(NodesOf(victim.pid(), victim.huge()), huge_before);
   // The message's own way out: less.
@@ -93,8 +86,8 @@ TEST_P(Refusal, ANodeThatIsTooFull) {
 TEST_P(Refusal, ANodeThatDoesNotExist) {
   StartedVictim victim(GetParam(), {"--node", "0", "--small-mib", "1", "--huge-mib", "2"});
   ASSERT_NE(victim.pid(), 0);
-  ExpectRefused(Move(victim.pid(), {"--to", "2"}), 4, "node 2 does not exist");
-  ExpectRefused(Move(victim.pid(), {"--from", "7", "--to", "1"}), 4, "node 7 does not exist");
+  live::ExpectRefused(Move(victim.pid(), {"--to", "2"}), 4, "node 2 does not exist");
+  live::ExpectRefused(Move(victim.pid(), {"--from", "7", "--to", "1"}), 4, "node 7 does not exist");
   ExpectOnNode(victim.pid(), victim.small(), 0);
   ExpectOnNode(victim.pid(), victim.huge(), 0);
   EXPECT_EQ(victim.End(), 0);
