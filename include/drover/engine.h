@@ -66,6 +66,8 @@ struct MoveRequest {
   // Compare each copy before the program sees it, and look for writes that the kernel makes to an
   // original afterwards (MoveResult::verified). Keeps up to 64 MiB of originals, each for 100 ms.
   bool verify = false;
+  // Touch nothing: the result says what would become of each page, by which path, and why not.
+  bool plan_only = false;
   // Called between batches on an engine thread; false stops there. May be empty. It must not call
   // the engine.
   std::function<bool(const Progress&)> progress;

@@ -2,17 +2,20 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "drover/engine.h"
+#include "topology/helpers.h"
 
 namespace drover::cli {
 namespace {
 
 constexpr size_t kScratchBytes = 32u << 20;
 constexpr size_t kHuge = kHugeBytes;
-constexpr int kRounds = 3;
+constexpr int kRounds = 5;
+constexpr size_t kSinglePages = 64;
 
 // Filled memory of small or huge pages, aligned to huge pages.
 class Scratch {
@@ -54,30 +57,78 @@ Way WayOf(const flow::Placement& placement) {
   return {};
 }
 
-// The best of a few rounds, in seconds per page.
-std::optional<double> Measure(Engine& engine, const flow::Job& job, const std::string& migrator,
-                              bool huge, double* window_us) {
+// Moves scratch memory on a way, again and again.
+class Trial {
+ public:
+  Trial(Engine& engine, const flow::Job& job, const std::string& migrator)
+      : engine_(engine), way_(WayOf(job.placement)) {
+    request_.batch_bytes = job.batch_bytes;
+    request_.migrator = migrator;
+  }
+
+  struct Seen {
+    double seconds = 0;  // median
+    double window_us = 0;
+    uint64_t batches = 0, pages = 0;
+  };
+  // The median, not the best: where the machine is busy, so it will be for the move.
+  std::optional<Seen> Run(std::vector<AddressRange> ranges, bool plan_only = false) {
+    request_.ranges = std::move(ranges);
+    size_t bytes = 0;
+    for (const AddressRange& range : request_.ranges) bytes += range.length_bytes;
+    std::vector<Seen> seen;
+    for (int round = 0; round < kRounds; ++round) {
+      request_.target.node = way_.from;
+      request_.plan_only = false;
+      if (way_.from >= 0 && !engine_.Move(request_).has_value()) continue;  // to the start
+      request_.target.node = way_.to;
+      request_.plan_only = plan_only;
+      const auto moved = engine_.Move(request_);
+      if (!moved.has_value() || moved->pages_moved < bytes / kPageBytes / 2) continue;
+      seen.push_back(
+          {moved->seconds, moved->window.p50_us, moved->window.count, moved->pages_moved});
+    }
+    if (seen.empty()) return std::nullopt;
+    const auto middle = seen.begin() + static_cast<ptrdiff_t>(seen.size() / 2);
+    std::nth_element(seen.begin(), middle, seen.end(),
+                     [](const Seen& a, const Seen& b) { return a.seconds < b.seconds; });
+    return *middle;
+  }
+
+ private:
+  Engine& engine_;
+  const Way way_;
+  MoveRequest request_;
+};
+
+// By jobs of one batch and of many, each of one page. What looking at a process costs is left out:
+// the plan has shown that of the process itself.
+std::optional<Fixed> MeasureFixed(Trial& trial) {
+  const Scratch scratch(false);
+  if (scratch.range().length_bytes == 0) return std::nullopt;
+  std::vector<AddressRange> ranges;
+  for (size_t i = 0; i < kSinglePages; ++i)
+    ranges.push_back(
+        {static_cast<const char*>(scratch.range().start) + 2 * i * kPageBytes, kPageBytes});
+  const auto many = trial.Run(ranges);
+  const auto one = trial.Run({ranges[0]});
+  const auto look = trial.Run({ranges[0]}, true);
+  if (!many.has_value() || !one.has_value() || !look.has_value()) return std::nullopt;
+  const double batch_s =
+      std::max(0.0, (many->seconds - one->seconds) / static_cast<double>(kSinglePages - 1));
+  return Fixed{std::max(0.0, one->seconds - look->seconds - batch_s), batch_s};
+}
+
+// Seconds per page, beside what is fixed.
+std::optional<double> MeasurePages(Trial& trial, bool huge, const Fixed& fixed, double* window_us) {
   const Scratch scratch(huge);
   if (scratch.range().length_bytes == 0) return std::nullopt;
-  const Way way = WayOf(job.placement);
-  std::optional<double> best;
-  for (int round = 0; round < kRounds; ++round) {
-    MoveRequest request;
-    request.ranges = {scratch.range()};
-    request.batch_bytes = job.batch_bytes;
-    request.migrator = migrator;
-    request.target.node = way.from;
-    if (way.from >= 0 && !engine.Move(request).has_value()) continue;  // to the start
-    request.target.node = way.to;
-    const auto moved = engine.Move(request);
-    if (!moved.has_value() || moved->pages_moved < kScratchBytes / kPageBytes / 2) continue;
-    const double per_page = moved->seconds / static_cast<double>(moved->pages_moved);
-    if (!best.has_value() || per_page < *best) {
-      best = per_page;
-      *window_us = moved->window.p50_us;
-    }
-  }
-  return best;
+  const auto seen = trial.Run({scratch.range()});
+  if (!seen.has_value()) return std::nullopt;
+  *window_us = seen->window_us;
+  const double rest =
+      seen->seconds - fixed.job_s - static_cast<double>(seen->batches) * fixed.batch_s;
+  return std::max(0.0, rest) / static_cast<double>(seen->pages);
 }
 
 Speeds MeasureSpeeds(const flow::Job& job, const std::string& migrator,
@@ -86,16 +137,22 @@ Speeds MeasureSpeeds(const flow::Job& job, const std::string& migrator,
   if (plan.moved_own_path > 0) {
     const auto engine = Engine::Open({});
     if (engine.has_value() && (*engine)->OwnPathRefused().empty()) {
+      Trial trial(**engine, job, migrator);
+      speeds.own_fixed = MeasureFixed(trial);
+      const Fixed fixed = speeds.own_fixed.value_or(Fixed());
       if (plan.moved_own_path > plan.moved_huge)
-        speeds.own_small_s = Measure(**engine, job, migrator, false, &speeds.window_us);
+        speeds.own_small_s = MeasurePages(trial, false, fixed, &speeds.window_us);
       if (plan.moved_huge > 0)
-        speeds.own_huge_s = Measure(**engine, job, migrator, true, &speeds.window_us);
+        speeds.own_huge_s = MeasurePages(trial, true, fixed, &speeds.window_us);
     }
   }
   if (plan.moved_kernel_path > 0) {
     double ignored = 0;
     const auto engine = Engine::Open({.own_path = false});
-    if (engine.has_value()) speeds.kernel_s = Measure(**engine, job, migrator, false, &ignored);
+    if (engine.has_value()) {
+      Trial trial(**engine, job, migrator);
+      speeds.kernel_s = MeasurePages(trial, false, {}, &ignored);
+    }
   }
   return speeds;
 }
@@ -104,9 +161,13 @@ Speeds MeasureSpeeds(const flow::Job& job, const std::string& migrator,
 
 Forecast Predict(const flow::Job& job, const std::string& migrator, const flow::JobResult& plan) {
   Forecast forecast;
+  forecast.idle_cpus = static_cast<unsigned>(topology::FindIdleCpus("/").size());
   const Speeds speeds = MeasureSpeeds(job, migrator, plan);
   // Looking at the process costs the move what it has cost the plan.
   double seconds = static_cast<double>(plan.wall_ns) / 1e9;
+  if (speeds.own_fixed.has_value())
+    seconds +=
+        speeds.own_fixed->job_s + static_cast<double>(plan.batches) * speeds.own_fixed->batch_s;
   const auto add = [&](uint64_t pages, std::optional<double> per_page, const char* what) {
     if (pages == 0) return;
     if (per_page.has_value())

@@ -122,6 +122,7 @@ int ShowPlan(const Options& options, const flow::Job& job, const flow::JobResult
                      .seconds = forecast.seconds,
                      .window_us = forecast.window_us,
                      .unknown = forecast.unknown,
+                     .idle_cpus = forecast.idle_cpus,
                      .needs = {},
                      .pool_bytes = 2 * job.batch_bytes};
   for (const auto& [node, need] : MemoryNeeded(options.pid, job))

@@ -142,7 +142,7 @@ struct Desk {
 void MovePieces(Engine& engine, Crew& crew, PieceMover& mover) {
   Collector collector(engine);
   engine.result->pages_estimated = collector.Estimate();
-  uint64_t next_check = 0;  // in batches; a plan makes none, and is checked once
+  uint64_t next_check = 0;  // in batches; a plan adds no mappings, and is checked once
   while (engine.result->ended_by == Trouble::kNone) {
     const Next next = engine.observer->GoOn(*engine.result);
     if (next == Next::kStop) engine.result->ended_by = Trouble::kCancelled;
@@ -152,7 +152,8 @@ void MovePieces(Engine& engine, Crew& crew, PieceMover& mover) {
     if (engine.job->own_path && engine.result->own_path_trouble == Trouble::kNone &&
         engine.result->batches >= next_check) {
       CheckMappings(engine);
-      next_check = engine.result->batches + kMappingsCheckedEvery;
+      next_check =
+          engine.job->plan_only ? UINT64_MAX : engine.result->batches + kMappingsCheckedEvery;
     }
     mover.Move();
   }

@@ -177,7 +177,7 @@ struct JobResult {
   Histogram windows;  // from move-out to move-in
   uint64_t windows_preempted = 0;
   uint64_t windows_guarded = 0;  // in which a child made by an inline system call had no mapping
-  uint64_t batches = 0;
+  uint64_t batches = 0;          // of a plan: that the job would make
   // What happened on the way; for the curious and for tests.
   uint64_t moves_denied = 0;     // pages that MOVE moved and denied
   uint64_t ladder_steps = 0;     // pages put back behind the first rung

@@ -104,6 +104,7 @@ void PieceMover::TryOwnPath(int16_t target) {
 
 void PieceMover::Predict(int16_t target) {
   const uint64_t step = piece.huge ? kPagesPerHuge : 1;
+  ++engine_.result->batches;
   if (engine_.kernel.ReadEntries(piece.range.start, {engine_.entries, pages()}) != Errno::kOk)
     return;
   for (uint64_t first = 0; first < pages(); first += step) {

@@ -161,6 +161,7 @@ std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) 
     return std::unexpected(checked.error());
   job.batch_bytes = request.batch_bytes;
   job.verify = request.verify;
+  job.plan_only = request.plan_only;
   if (request.ranges.empty()) return usage("no range to move; name at least one");
   if (request.ranges.size() > flow::kRangesMax)
     return usage(

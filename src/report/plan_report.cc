@@ -22,6 +22,7 @@ nlohmann::json PlanToJson(const Plan& plan) {
           {"seconds", OrNull(plan.seconds)},
           {"window_us", OrNull(plan.window_us)},
           {"unknown", plan.unknown},
+          {"idle_cpus", plan.idle_cpus},
           {"nodes", needs},
           {"pool_bytes", result.pages_by_own_path > 0 ? plan.pool_bytes : 0},
           {"not_moved", NotMovedToJson(result.not_moved)}};
@@ -46,6 +47,8 @@ std::string PlanToTable(const Plan& plan) {
                              *plan.seconds));
   else
     line("time", "unknown: " + plan.unknown);
+  if (plan.idle_cpus == 0)
+    line("", "no CPU is idle: where the program's own threads keep them all busy, it takes longer");
   if (plan.window_us.has_value())
     line("stall", fmt::format("about {:.0f} us for a thread that touches what is just away",
                               *plan.window_us));

@@ -13,7 +13,8 @@ namespace drover::report {
 struct Plan {
   MoveResult result;  // "moved" stands for "would move"
   std::optional<double> seconds, window_us;
-  std::string unknown;  // why there are no figures
+  std::string unknown;     // why there are no figures
+  unsigned idle_cpus = 0;  // when the plan was made
   struct Need {
     int node = 0;
     uint64_t bytes_to_come = 0, bytes_free = 0;

@@ -136,5 +136,16 @@ TEST_F(Flow, APlanCountsTheMappingsOnce) {
   EXPECT_LT(world_.model.Calls(Call::kNextMapping) - before, 10 * kMappings);
 }
 
+// Small mappings make small batches, and of those the forecast of a small program consists.
+TEST_F(Flow, APlanNamesTheBatchesOfItsMove) {
+  for (uint64_t i = 0; i < 10; ++i) world_.MapFilled(1 + i);
+  Job job = world_.ToSame();
+  job.plan_only = true;
+  const uint64_t planned = world_.Run(job).batches;
+  job.plan_only = false;
+  EXPECT_EQ(world_.Run(job).batches, planned);
+  EXPECT_EQ(planned, 10u);
+}
+
 }  // namespace
 }  // namespace drover::flow

@@ -64,6 +64,24 @@ TEST_P(Hosted, RelocatesUnderReadersAndWriters) {
   EXPECT_EQ(memory.StopThreadsAndCountWrongWords(), 0u);
 }
 
+TEST(HostedEngine, APlanTouchesNothingAndSaysWhatThenHappens) {
+  live::CheckedMemory memory(8 << 20, false);
+  auto engine = OpenEngine();
+  MoveRequest request;
+  request.ranges = {memory.range()};
+  request.plan_only = true;
+  const auto before = live::FramesOf(memory.range());
+  const auto plan = engine->Move(request);
+  ASSERT_TRUE(plan.has_value()) << plan.error().message;
+  EXPECT_EQ(live::CountChanged(before, live::FramesOf(memory.range())), 0u);
+  request.plan_only = false;
+  const auto result = engine->Move(request);
+  ASSERT_TRUE(result.has_value()) << result.error().message;
+  EXPECT_EQ(plan->pages_requested, result->pages_requested);
+  EXPECT_EQ(plan->pages_by_own_path, result->pages_by_own_path);
+  EXPECT_EQ(plan->pages_by_own_path, memory.pages());
+}
+
 // The caller may name what the engine itself was made in: its object on the heap, the program's
 // data. Were any of that moved, the engine would wait for itself.
 TEST(HostedEngine, ItsOwnMemoryIsNotMovedWithTheHeapAndTheProgramsData) {

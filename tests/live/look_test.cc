@@ -204,5 +204,18 @@ TEST_P(Plan, SaysWhatThenHappens) {
   EXPECT_TRUE(said["seconds"].is_number());
 }
 
+// The trial of a plan has the CPUs to itself, or shares them; the move shares them with the
+// program.
+TEST(Plan, SaysThatNoCpuIsIdle) {
+  const auto cpus = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  Subject subject(UnderDrover(), {"--mib", "4", "--threads", std::to_string(2 * cpus)});
+  const std::string pid = std::to_string(subject.pid());
+  const Outcome plan = Drover({"move", pid, "--to", "same", "--dry-run", "--json"});
+  EXPECT_EQ(plan.json()["idle_cpus"], 0) << plan.out << plan.err;
+  const Outcome table = Drover({"move", pid, "--to", "same", "--dry-run"});
+  EXPECT_NE(table.out.find("no CPU is idle"), std::string::npos) << table.out;
+  EXPECT_TRUE(subject.EndsRight());
+}
+
 }  // namespace
 }  // namespace drover::live

@@ -18,6 +18,33 @@ def blocks_of(page):
             yield ('command' if line.startswith('$ ') else 'answer'), line
 
 
+def phrases_of(page):
+    """By number of the first command of a block: what its answers must say to the letter, numbers
+    included. The page names it before the block, unseen: <!-- says: 0 late writes; 80000 -->"""
+    phrases, waiting, number = {}, [], 0
+    for kind, line in blocks_of(page):
+        if line.startswith('<!-- says: '):
+            waiting = [' '.join(phrase.split()) for phrase in line[11:].removesuffix('-->').split(';')]
+        if kind == 'command':
+            number += 1
+            if waiting:
+                phrases[number], waiting = waiting, []
+    return phrases
+
+
+def block_ends(page):
+    """By number of the first command of a block: of the last."""
+    ends, first, number = {}, 0, 0
+    for kind, line in blocks_of(page):
+        if kind == 'command':
+            number += 1
+            first = first or number
+            ends[first] = number
+        elif kind == 'text':
+            first = 0
+    return ends
+
+
 def answers_of(output):
     """By command number: the lines that it printed."""
     answers, number = {}, 0
@@ -77,6 +104,13 @@ def main():
         wrong += 1
         print(command[number])
         print('\n'.join(difflib.unified_diff(expected[number], got, 'the page', 'this run', lineterm='')))
+    ends = block_ends(page)
+    for first, phrases in phrases_of(page).items():
+        lines = [' '.join(line.split()) for n in range(first, ends[first] + 1) for line in answers[str(n)]]
+        for phrase in phrases:
+            if not any(re.search(r'(^|\W)' + re.escape(phrase) + r'(\W|$)', line) for line in lines):
+                wrong += 1
+                print(f'{command[first]}\n... did not say: {phrase}')
     print(f'{len(expected)} commands of docs/tutorial.md, {wrong} of them answered otherwise')
     sys.exit(wrong > 0)
 
