@@ -14,8 +14,8 @@ namespace {
 
 constexpr size_t kScratchBytes = 32u << 20;
 constexpr size_t kHuge = kHugeBytes;
-constexpr int kRounds = 5;
-constexpr size_t kSinglePages = 64;
+constexpr int kRounds = 3;
+constexpr size_t kSinglePages = 32;
 
 // Filled memory of small or huge pages, aligned to huge pages.
 class Scratch {

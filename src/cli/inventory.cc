@@ -33,7 +33,7 @@ std::string NameIn(const std::string& line) {
 }
 
 MemoryKind KindOf(const kernel::Mapping& mapping, const std::string& name) {
-  if (mapping.special) return MemoryKind::kSpecial;
+  if (mapping.special || mapping.kernels_own) return MemoryKind::kSpecial;
   if (mapping.stack) return MemoryKind::kStack;
   if (name == "[heap]") return MemoryKind::kHeap;
   if (name.starts_with("/anon_hugepage") || name.starts_with("/dev/hugepages/"))
@@ -42,9 +42,24 @@ MemoryKind KindOf(const kernel::Mapping& mapping, const std::string& name) {
   return mapping.file ? MemoryKind::kFile : MemoryKind::kPrivate;
 }
 
+// Mappings that are locked or have a protection key (kernel::Marked::kUnlike).
+std::vector<Range> UnlikeMappings(LinuxKernel& kernel) {
+  std::vector<Range> ranges(flow::kUnlikeRangesMax);
+  auto listed = kernel.ListMarked(kernel::Marked::kUnlike, ranges);
+  if (listed.has_value() && *listed > ranges.size()) {
+    ranges.resize(*listed);
+    listed = kernel.ListMarked(kernel::Marked::kUnlike, ranges);
+  }
+  ranges.resize(std::min<size_t>(listed.value_or(0), ranges.size()));
+  return ranges;
+}
+
 // Why a whole mapping is not for the own path.
-Why WhyNotOwn(const MappingCounts& counts) {
+Why WhyNotOwn(const MappingCounts& counts, const std::vector<Range>& unlike) {
   const kernel::Mapping& mapping = counts.mapping;
+  if (std::any_of(unlike.begin(), unlike.end(),
+                  [&](Range range) { return range.start == mapping.range.start; }))
+    return mapping.file || mapping.shared ? Why::kFile : Why::kRights;
   if (mapping.file || mapping.shared) return Why::kFile;
   if (mapping.stack) return Why::kStack;
   if (!mapping.readable || !mapping.writable || mapping.executable) return Why::kRights;
@@ -54,12 +69,17 @@ Why WhyNotOwn(const MappingCounts& counts) {
 class Walker {
  public:
   Walker(LinuxKernel& kernel, bool huge_disabled)
-      : kernel_(kernel), regions_(kRegions), huge_disabled_(huge_disabled) {}
+      : kernel_(kernel),
+        regions_(kRegions),
+        unlike_(UnlikeMappings(kernel)),
+        huge_disabled_(huge_disabled) {}
 
   void Count(MappingCounts& counts) {
     const Range range = counts.mapping.range;
-    own_ = WhyNotOwn(counts) == Why::kNone;
-    special_ = counts.kind == MemoryKind::kSpecial || counts.kind == MemoryKind::kHugetlb;
+    special_ = counts.kind == MemoryKind::kSpecial;
+    const Why why = special_ ? Why::kNotMovable : WhyNotOwn(counts, unlike_);
+    own_ = why == Why::kNone;
+    if (!own_) counts.why = report::WordsOf(why).why;
     ForEachRegion(range, kernel::kPagePresent, kernel::kPageHuge | kernel::kPageZero,
                   [&](const kernel::PageRegion& region) { CountPresent(counts.pages, region); });
     ForEachRegion(range, kernel::kPageSwapped, 0, [&](const kernel::PageRegion& region) {
@@ -118,6 +138,7 @@ class Walker {
   std::vector<uint64_t> addresses_;
   std::vector<int32_t> nodes_;
   std::vector<kernel::PageEntry> entries_;
+  const std::vector<Range> unlike_;
   const bool huge_disabled_;  // by the process, so that no other huge page can come there
   bool own_ = false, special_ = false;
 };
@@ -174,9 +195,6 @@ std::expected<void, Error> WalkMemory(int pid,
     counts.kind = KindOf(counts.mapping, counts.name);
     if (counts.name == "[vsyscall]") continue;
     walker.Count(counts);
-    const bool special = counts.kind == MemoryKind::kSpecial || counts.kind == MemoryKind::kHugetlb;
-    const Why why = special ? Why::kNotMovable : WhyNotOwn(counts);
-    if (why != Why::kNone) counts.why = report::WordsOf(why).why;
     if (counts.pages.present + counts.pages.zero + counts.pages.swapped > 0) visit(counts);
   }
   kernel.Close();

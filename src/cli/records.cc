@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -73,11 +74,55 @@ std::optional<uint64_t> CountMovedBack(int pid, const flow::Placement& placement
   return elsewhere;
 }
 
+namespace {
+
+// Flags of page frames, for root.
+class FrameFlags {
+ public:
+  FrameFlags() : file_(open("/proc/kpageflags", O_RDONLY | O_CLOEXEC)) {}
+  ~FrameFlags() { close(file_); }
+  FrameFlags(const FrameFlags&) = delete;
+  FrameFlags& operator=(const FrameFlags&) = delete;
+
+  bool known() const { return file_ >= 0; }
+  bool IsMerged(const kernel::PageEntry& entry) const {
+    constexpr uint64_t kKsm = uint64_t{1} << 21;  // KPF_KSM, uapi/linux/kernel-page-flags.h
+    uint64_t flags = 0;
+    if (!entry.present() || entry.frame() == 0) return false;
+    const auto at = static_cast<off_t>(entry.frame() * sizeof flags);
+    return pread(file_, &flags, sizeof flags, at) == sizeof flags && (flags & kKsm) != 0;
+  }
+  // Linux 6.12 says so of every anonymous page (fs/proc/page.c tests a mask of two bits for any of
+  // them): seen at a page of our own that nobody has merged.
+  bool SaysSoOfAll() const {
+    kernel::LinuxKernel kernel;
+    alignas(kPageBytes) volatile char own[kPageBytes];
+    own[0] = 1;
+    kernel::PageEntry entry;
+    const bool read =
+        kernel.OpenProcess(getpid()) == kernel::Errno::kOk &&
+        kernel.ReadEntries(reinterpret_cast<uint64_t>(&own[0]), {&entry, 1}) == kernel::Errno::kOk;
+    kernel.Close();
+    return read && IsMerged(entry);
+  }
+
+ private:
+  int file_;
+};
+
+uint64_t MergedPagesOf(int pid) {
+  uint64_t pages = 0;  // Linux 6.1
+  std::ifstream("/proc/" + std::to_string(pid) + "/ksm_merging_pages") >> pages;
+  return pages;
+}
+
+}  // namespace
+
 uint64_t CountMerged(int pid, const Records& records) {
-  constexpr uint64_t kKsm = uint64_t{1} << 21;  // KPF_KSM, uapi/linux/kernel-page-flags.h
-  const int flags_file = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+  const FrameFlags flags;
   kernel::LinuxKernel kernel;
-  if (flags_file < 0 || kernel.OpenProcess(pid) != kernel::Errno::kOk) return 0;
+  if (!flags.known() || kernel.OpenProcess(pid) != kernel::Errno::kOk) return 0;
+  const uint64_t at_most = flags.SaysSoOfAll() ? MergedPagesOf(pid) : UINT64_MAX;
   uint64_t merged = 0;
   std::vector<kernel::PageEntry> entries;
   records.ForEach([&](const control::PageRecord& record) {
@@ -86,17 +131,10 @@ uint64_t CountMerged(int pid, const Records& records) {
       return;
     entries.assign(record.pages, {});
     if (kernel.ReadEntries(record.address, entries) != kernel::Errno::kOk) return;
-    for (const kernel::PageEntry& entry : entries) {
-      uint64_t flags = 0;
-      if (!entry.present() || entry.frame() == 0) continue;
-      const auto at = static_cast<off_t>(entry.frame() * sizeof flags);
-      if (pread(flags_file, &flags, sizeof flags, at) == sizeof flags)
-        merged += (flags & kKsm) != 0;
-    }
+    for (const kernel::PageEntry& entry : entries) merged += flags.IsMerged(entry);
   });
   kernel.Close();
-  close(flags_file);
-  return merged;
+  return std::min(merged, at_most);
 }
 
 }  // namespace drover::cli

@@ -35,7 +35,9 @@ struct Batch {
   uint64_t area = 0;  // isolation area and pool, same layout as `live`
   uint64_t pool = 0;
   uint64_t opened_ns = 0;  // begin of the window; 0: none is open
-  uint32_t refusals = 0;   // in this window
+  bool any_away = false;   // a page has been isolated
+  uint32_t refusals = 0;   // since then
+  uint32_t refusals_before = 0;
   uint32_t agains = 0;
   uint32_t followed_count = 0;
   Range followed[kFollowedRangesMax];  // registered because the application moved them

@@ -1,5 +1,7 @@
 #include "flow/collect.h"
 
+#include "flow/unlike.h"
+
 namespace drover::flow {
 namespace {
 
@@ -12,6 +14,7 @@ using kernel::Mapping;
 
 // Why the own path cannot take pages of this mapping.
 Why NotOwn(const Mapping& mapping) {
+  if (mapping.kernels_own) return Why::kNotMovable;
   if (mapping.file || mapping.shared) return Why::kFile;
   if (mapping.stack) return Why::kStack;
   if (!mapping.readable || !mapping.writable || mapping.executable) return Why::kRights;
@@ -136,6 +139,8 @@ bool Collector::CutPiece(Piece* piece) {
   piece->range = {first.start, piece_end - first.start};
   piece->huge = huge;
   piece->not_own = NotOwn(mapping_);
+  if (piece->not_own == Why::kNone && IsUnlike(engine_, piece->range.start))
+    piece->not_own = Why::kRights;
   uint64_t walk_end = 0;
   const auto found = engine_.kernel.Scan(piece->range, kPagePresent, forbidden(),
                                          kPageHuge | kPageFile, engine_.regions, &walk_end);

@@ -126,6 +126,10 @@ struct Engine {
   uint32_t dont_fork_count = 0;
   Range dont_fork[kDontForkRangesMax];
   Range wiped[kDontForkRangesMax];
+  // Of the job in hand: mappings that MOVE refuses for their lock or key (unlike.h).
+  bool unlike_known = false;
+  uint32_t unlike_count = 0;
+  Range unlike[kUnlikeRangesMax];
   threads::Word* seen_calls;
   SelfTestStep self_test_failed = SelfTestStep::kNone;
   MoveLock lock;

@@ -101,7 +101,7 @@ void FillChild(Engine& engine, int child, uint32_t generation) {
 // rare, and walks all page tables itself.
 void KeepWiped(Engine& engine) {
   const Batch& batch = engine.batch;
-  const auto listed = engine.kernel.ListInherited(kernel::Inherited::kEmpty, engine.wiped);
+  const auto listed = engine.kernel.ListMarked(kernel::Marked::kWipeOnFork, engine.wiped);
   if (!listed.has_value()) return;
   const uint64_t count = *listed < kDontForkRangesMax ? *listed : kDontForkRangesMax;
   for (uint64_t k = 0; k < count; ++k)

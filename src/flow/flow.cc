@@ -10,6 +10,7 @@
 #include "flow/stand_back.h"
 #include "flow/status.h"
 #include "flow/table.h"
+#include "flow/unlike.h"
 #include "flow/verify.h"
 #include "migrators/serial.h"
 #include "migrators/threads.h"
@@ -202,6 +203,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   if (job.own_path) CheckItself(engine);
   if (job.own_path) StandBack(engine);
   if (job.own_path && result->own_path_trouble == Trouble::kNone) (void)FindDontFork(engine);
+  StartUnlike(engine);
   {
     auto* desk = new (reinterpret_cast<void*>(*room)) Desk(engine, job);
     if (job.verify && !job.plan_only && job.own_path &&

@@ -21,7 +21,7 @@ bool Guards(const Engine& engine) {
 bool FindDontFork(Engine& engine) {
   if (engine.fork_events) return true;
   if (engine.dont_fork_changed != nullptr) engine.dont_fork_changed->store(0);
-  const auto listed = engine.kernel.ListInherited(kernel::Inherited::kNot, engine.dont_fork);
+  const auto listed = engine.kernel.ListMarked(kernel::Marked::kDontFork, engine.dont_fork);
   engine.dont_fork_count = 0;
   if (!listed.has_value() || *listed > kDontForkRangesMax) {
     engine.result->own_path_trouble = Trouble::kDontForkRanges;

@@ -112,7 +112,15 @@ void ProveOut(Engine& engine, uint64_t first, uint64_t end, uint64_t believed) {
     if (!entries[i - first].holds_page()) continue;
     if (i >= believed) ++engine.result->moves_denied;
     batch.state[i] = PageState::kIsolated;
+    batch.any_away = true;
   }
+}
+
+// A refusal lengthens the window of the pages that are away already.
+bool RefusedEnough(const Batch& batch) {
+  if (!RuleHolds(Rule::kBoundRefusals)) return false;
+  return batch.refusals >= kRefusalsPerWindowMax ||
+         batch.refusals_before >= kRefusalsBeforeWindowMax;
 }
 
 Why WhyOf(Errno error) {
@@ -135,7 +143,7 @@ void IsolateRun(Engine& engine, uint64_t at, uint64_t end) {
       at += step;
       continue;
     }
-    if (RuleHolds(Rule::kBoundRefusals) && batch.refusals >= kRefusalsPerWindowMax) return;
+    if (RefusedEnough(batch)) return;
     uint64_t run_end = at;
     while (run_end < end && batch.state[run_end] == PageState::kWanted) ++run_end;
     run_end = at + RoundDown(run_end - at, step);
@@ -145,6 +153,7 @@ void IsolateRun(Engine& engine, uint64_t at, uint64_t end) {
                            (run_end - at) * kPageBytes);
     if (answer.error == Errno::kOk) {
       for (; at < run_end; ++at) batch.state[at] = PageState::kIsolated;
+      batch.any_away = true;
       continue;
     }
     ProveOut(engine, at, run_end, at + answer.bytes / kPageBytes);
@@ -156,7 +165,7 @@ void IsolateRun(Engine& engine, uint64_t at, uint64_t end) {
       Drain(engine);
       continue;
     }
-    ++batch.refusals;
+    ++(batch.any_away ? batch.refusals : batch.refusals_before);
     if (answer.error == Errno::kNoEntry) {
       batch.state[at] = PageState::kWithdrawn;
       if (batch.huge)

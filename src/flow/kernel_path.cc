@@ -7,13 +7,19 @@ using kernel::Errno;
 
 constexpr int32_t kNotWritten = -1000;  // a status that the kernel never writes
 
-// The cause of a page's status; `own` where the status says nothing.
+// Does the own path's cause say why the kernel does not move a page either? (That it is of a file,
+// say, does not.)
+bool HoldsForBoth(Why own) {
+  return own == Why::kShared || own == Why::kNoTargetMemory || own == Why::kNoTargetHuge;
+}
+
+// The cause of a page's status; `own`: the own path's.
 Why WhyOfStatus(int32_t status, Errno call_error, Why own) {
   switch (static_cast<Errno>(-status)) {
     case Errno::kAccess:
-      return Why::kSeveralProcesses;
+      return own == Why::kShared ? own : Why::kSeveralProcesses;
     case Errno::kBusy:
-      return own == Why::kNone || own == Why::kOwnPathRefused ? Why::kBusy : own;
+      return HoldsForBoth(own) ? own : Why::kBusy;
     case Errno::kNoMemory:
       return Why::kNoTargetMemory;
     case Errno::kFault:
@@ -22,7 +28,7 @@ Why WhyOfStatus(int32_t status, Errno call_error, Why own) {
       break;
   }
   if (call_error == Errno::kNoMemory) return Why::kNoTargetMemory;
-  return own == Why::kNone || own == Why::kOwnPathRefused ? Why::kKernelRefused : own;
+  return HoldsForBoth(own) || own == Why::kBusy ? own : Why::kKernelRefused;
 }
 
 // One call for entries [first, end), which have one target. Returns the first without a status.

@@ -56,6 +56,12 @@ inline constexpr uint64_t kMappingsCheckedEvery = 1024;
 inline constexpr uint32_t kPiecesMendedAfterBusy = 16;
 // Threads that pthread_create has made and that may not have told the kernel their robust list.
 inline constexpr uint32_t kYoungThreadsMax = 1024;
+// Locked mappings, and those with a protection key, that are known before a window refuses them.
+inline constexpr uint32_t kUnlikeRangesMax = 256;
+// Refusals of a batch of which no page is away yet, so that nobody waits.
+inline constexpr uint32_t kRefusalsBeforeWindowMax = 512;
+// Windows for one piece: what a window has not come to is tried in another one.
+inline constexpr int kWindowsPerPieceMax = 8;
 // Mappings that the application itself has set to MADV_DONTFORK (looked up without fork events).
 inline constexpr uint32_t kDontForkRangesMax = 256;
 // Descriptors that must be free in the engine's table: each child that is made in a window comes

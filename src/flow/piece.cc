@@ -3,6 +3,7 @@
 #include "flow/flow.h"
 #include "flow/kernel_path.h"
 #include "flow/table.h"
+#include "flow/unlike.h"
 #include "flow/verify.h"
 
 namespace drover::flow {
@@ -69,37 +70,60 @@ void PieceMover::MendAfterFork() {
 }
 
 void PieceMover::TryOwnPath(int16_t target) {
-  constexpr int kAttempts = 2;
-  Batch& batch = engine_.batch;
   if (engine_.mend_pieces_left > 0) {
     --engine_.mend_pieces_left;
     MendAfterFork();
   }
-  for (int attempt = 1; attempt <= kAttempts; ++attempt) {
-    const Node node{target >= 0 ? target : -1};
-    uint64_t kept_area = 0;  // first, because it may carry late writes over by batches of its own
-    if (engine_.verifier != nullptr)
-      kept_area = engine_.verifier->RoomFor(piece.range, piece.huge, node);
-    BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node);
-    if (kept_area != 0) place.area = kept_area;
-    FillTable(engine_, place, [&](uint64_t i) { return piece.target[i] == target; });
-    for (uint64_t i = 0; attempt > 1 && i < pages(); ++i)
-      if (batch.state[i] == PageState::kWanted && !Curable(why_[i]))
-        batch.state[i] = PageState::kNotWanted;
-    const bool going_on = MoveBatch(engine_);
-    bool again = false, busy = false;
+  bool again_what_refused = false;
+  for (int window = 1; window <= kWindowsPerPieceMax; ++window) {
+    const bool going_on = MoveThoseLeft(target, window == 1, again_what_refused);
+    bool untried = false, curable = false, busy = false, rights = false;
     for (uint64_t i = 0; i < pages(); ++i) {
-      if (batch.state[i] == PageState::kNotWanted) continue;
-      state_[i] = batch.state[i] == PageState::kWanted ? PageState::kRefused : batch.state[i];
-      why_[i] = batch.state[i] == PageState::kWanted ? Why::kOwnPathRefused : batch.why[i];
-      if (state_[i] != PageState::kRefused) why_[i] = Why::kNone;
-      again = again || Curable(why_[i]);
+      if (piece.target[i] != target) continue;
+      untried = untried || why_[i] == Why::kNotTried;
+      curable = curable || Curable(why_[i]);
       busy = busy || why_[i] == Why::kBusy;
+      rights = rights || why_[i] == Why::kRights;
     }
+    if (rights) BookUnlike(target);
     if (busy) engine_.mend_pieces_left = kPiecesMendedAfterBusy;
-    if (!again || !going_on) break;
-    if (attempt < kAttempts) MendAfterFork();
+    if (!going_on || !curable || (again_what_refused && !untried)) break;
+    if (!untried) {
+      again_what_refused = true;
+      MendAfterFork();
+    }
   }
+}
+
+bool PieceMover::MoveThoseLeft(int16_t target, bool all, bool what_refused) {
+  Batch& batch = engine_.batch;
+  const Node node{target >= 0 ? target : -1};
+  uint64_t kept_area = 0;  // first, because it may carry late writes over by batches of its own
+  if (engine_.verifier != nullptr)
+    kept_area = engine_.verifier->RoomFor(piece.range, piece.huge, node);
+  BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node);
+  if (kept_area != 0) place.area = kept_area;
+  FillTable(engine_, place, [&](uint64_t i) {
+    const bool left = all || why_[i] == Why::kNotTried || (what_refused && Curable(why_[i]));
+    return piece.target[i] == target && left;
+  });
+  const bool going_on = MoveBatch(engine_);
+  for (uint64_t i = 0; i < pages(); ++i) {
+    if (batch.state[i] == PageState::kNotWanted) continue;
+    state_[i] = batch.state[i] == PageState::kWanted ? PageState::kRefused : batch.state[i];
+    why_[i] = batch.state[i] == PageState::kWanted ? Why::kOwnPathRefused : batch.why[i];
+    if (state_[i] != PageState::kRefused) why_[i] = Why::kNone;
+  }
+  return going_on;
+}
+
+// One page has been refused for a lock or key of its mapping: so will the others be.
+void PieceMover::BookUnlike(int16_t target) {
+  LearnUnlike(engine_);
+  for (uint64_t i = 0; i < pages(); ++i)
+    if (piece.target[i] == target && state_[i] == PageState::kRefused &&
+        IsUnlike(engine_, piece.range.start + i * kPageBytes))
+      why_[i] = Why::kRights;
 }
 
 void PieceMover::Predict(int16_t target) {
@@ -143,7 +167,8 @@ void PieceMover::PredictKernelPath(uint64_t address, uint64_t count, int16_t tar
 
 void PieceMover::Settle(int16_t target) {
   const uint64_t step = piece.huge ? kPagesPerHuge : 1;
-  const bool kernel_path = engine_.job->kernel_path && !engine_.job->placement.same && target >= 0;
+  const bool kernel_path = engine_.job->kernel_path && !engine_.job->placement.same &&
+                           target >= 0 && piece.not_own != Why::kNotMovable;
   for (uint64_t i = 0; i < pages();) {
     if (piece.target[i] != target) {
       ++i;

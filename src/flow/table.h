@@ -58,7 +58,8 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   batch.area = place.area;
   batch.pool = place.pool;
   batch.for_helpers = place.for_helpers;
-  batch.refusals = batch.agains = 0;
+  batch.refusals = batch.refusals_before = batch.agains = 0;
+  batch.any_away = false;
   engine.lock.Unlock();
 }
 

@@ -108,9 +108,9 @@ class FailingKernel final : public Kernel {
   Errno VisitDescriptors(Visit visit, void* context) override {
     return Fails() ? error_ : real_.VisitDescriptors(visit, context);
   }
-  Result<uint64_t> ListInherited(Inherited how, std::span<Range> ranges) override {
+  Result<uint64_t> ListMarked(Marked how, std::span<Range> ranges) override {
     if (Fails()) return std::unexpected(error_);
-    return real_.ListInherited(how, ranges);
+    return real_.ListMarked(how, ranges);
   }
   Result<SocketKind> LookAtSocket(int descriptor) override {
     if (Fails()) return std::unexpected(error_);

@@ -82,9 +82,9 @@ class Kernel {
 
   // ---- the engine's own memory
 
-  // The mappings that a child does not inherit, or inherits empty; returns how many there are (may
-  // exceed ranges.size()). Costs a walk of all page tables.
-  [[nodiscard]] virtual Result<uint64_t> ListInherited(Inherited how, std::span<Range> ranges) = 0;
+  // The mappings that are so marked; returns how many there are (may exceed ranges.size()). Costs a
+  // walk of all page tables.
+  [[nodiscard]] virtual Result<uint64_t> ListMarked(Marked how, std::span<Range> ranges) = 0;
   // Private anonymous, readable and writable, not populated. 4 KiB aligned.
   [[nodiscard]] virtual Result<uint64_t> Map(uint64_t bytes) = 0;
   virtual void Unmap(Range range) = 0;

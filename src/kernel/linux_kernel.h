@@ -64,7 +64,7 @@ class LinuxKernel final : public Kernel {
   Result<uint64_t> ReadFile(const char* path, std::span<char> buffer) override;
   Errno VisitDescriptors(Visit visit, void* context) override;
   Result<SocketKind> LookAtSocket(int descriptor) override;
-  Result<uint64_t> ListInherited(Inherited how, std::span<Range> ranges) override;
+  Result<uint64_t> ListMarked(Marked how, std::span<Range> ranges) override;
   uint64_t InvoluntarySwitches() override;
   uint64_t NowNs() override;
   void PinThread() override;
@@ -77,6 +77,8 @@ class LinuxKernel final : public Kernel {
  private:
   Result<uint64_t> ScanEntries(Range range, uint64_t required, uint64_t forbidden, uint64_t report,
                                std::span<PageRegion> regions, uint64_t* walk_end);
+
+  Result<int> OpenSmaps() const;
 
   Descriptors descriptors_;
   int32_t pid_ = 0;  // 0: the calling process

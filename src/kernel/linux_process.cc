@@ -77,6 +77,10 @@ Errno LinuxKernel::OpenSelf(uint64_t features) {
   return ShakeHands(*userfault, features);
 }
 
+Result<int> LinuxKernel::OpenSmaps() const {
+  return Open(ProcPath(pid_, "/smaps").text, O_RDONLY);
+}
+
 Errno LinuxKernel::OpenProcess(int32_t pid) {
   pid_ = pid;
   return OpenFiles();

@@ -1,6 +1,5 @@
-// The real kernel: what a child gets of each mapping. Only smaps tells (VmFlags), in text.
+// The real kernel: how mappings are marked. Only smaps tells, in text.
 #include <asm/unistd.h>
-#include <fcntl.h>
 
 #include <string_view>
 
@@ -20,26 +19,48 @@ bool HasFlag(std::string_view line, std::string_view flag) {
   return false;
 }
 
+// "ProtectionKey:         0", where the processor has keys.
+bool HasKey(std::string_view line) {
+  constexpr std::string_view kKey = "ProtectionKey:";
+  if (!line.starts_with(kKey)) return false;
+  for (size_t at = kKey.size(); at < line.size(); ++at)
+    if (line[at] >= '1' && line[at] <= '9') return true;
+  return false;
+}
+
+std::string_view FlagOf(Marked how) {
+  switch (how) {
+    case Marked::kDontFork:
+      return "dc";
+    case Marked::kWipeOnFork:
+      return "wf";
+    case Marked::kUnlike:
+      return "lo";
+  }
+  return "";
+}
+
 }  // namespace
 
-Result<uint64_t> LinuxKernel::ListInherited(Inherited how, std::span<Range> ranges) {
-  const int64_t file = RawSyscallRetry(__NR_openat, Arg(AT_FDCWD), AddressOf("/proc/self/smaps"),
-                                       O_RDONLY | O_CLOEXEC);
-  if (file < 0) return std::unexpected(ErrnoOf(file));
+Result<uint64_t> LinuxKernel::ListMarked(Marked how, std::span<Range> ranges) {
+  const auto file = OpenSmaps();
+  if (!file.has_value()) return std::unexpected(file.error());
   char buffer[8192];  // a line is at most a path (4096) and its numbers
   uint64_t kept = 0, count = 0;
   Mapping mapping;
+  bool key = false;
   int64_t got;
-  while ((got = RawSyscallRetry(__NR_read, Arg(file), AddressOf(&buffer[0]) + kept,
+  while ((got = RawSyscallRetry(__NR_read, Arg(*file), AddressOf(&buffer[0]) + kept,
                                 sizeof buffer - kept)) > 0) {
     std::string_view text(buffer, kept + static_cast<uint64_t>(got));
     for (size_t newline; (newline = text.find('\n')) != std::string_view::npos;
          text.remove_prefix(newline + 1)) {
       const std::string_view line(text.data(), newline);
-      if (!line.starts_with(kFlags)) {
+      if (!line.starts_with(kFlags)) {  // they stand last
         Mapping next;
-        if (ParseMapsLine(line, &next)) mapping = next;
-      } else if (HasFlag(line, how == Inherited::kNot ? "dc" : "wf")) {
+        if (ParseMapsLine(line, &next)) mapping = next, key = false;
+        key = key || HasKey(line);
+      } else if (HasFlag(line, FlagOf(how)) || (how == Marked::kUnlike && key)) {
         if (count < ranges.size()) ranges[count] = mapping.range;
         ++count;
       }
@@ -49,7 +70,7 @@ Result<uint64_t> LinuxKernel::ListInherited(Inherited how, std::span<Range> rang
     if (kept == sizeof buffer) got = -static_cast<int64_t>(Errno::kInvalid);
     if (got < 0) break;
   }
-  RawSyscall(__NR_close, Arg(file));
+  RawSyscall(__NR_close, Arg(*file));
   if (got < 0) return std::unexpected(ErrnoOf(got));
   return count;
 }

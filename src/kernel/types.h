@@ -81,6 +81,9 @@ struct Mapping {
   bool file = false;     // backed by a file (hugetlb, memfd and secretmem count as files)
   bool stack = false;    // the main thread's stack, which grows by itself
   bool special = false;  // [vdso], [vvar], [vsyscall]
+  // Pages that the kernel itself holds, and does not move: memfd_secret, rings of an io_uring and
+  // other memory of anonymous inodes.
+  bool kernels_own = false;
 };
 
 // Categories of PAGEMAP_SCAN (Linux 6.7; uapi/linux/fs.h).
@@ -131,9 +134,10 @@ enum class SocketKind : uint8_t {
 };
 
 // What a child gets of a mapping.
-enum class Inherited : uint8_t {
-  kNot,    // MADV_DONTFORK
-  kEmpty,  // MADV_WIPEONFORK
+enum class Marked : uint8_t {
+  kDontFork,    // a child does not inherit it
+  kWipeOnFork,  // a child inherits it empty
+  kUnlike,      // locked, or with a protection key: UFFDIO_MOVE to plain memory refuses
 };
 
 enum class RegisterMode : uint64_t { kMissing = 1, kWriteProtect = 2 };

@@ -27,15 +27,51 @@ TEST_F(Flow, PagesWhoseChildIsGoneAreMended) {
   EXPECT_TRUE(world_.Relocated(range, before));
 }
 
+// Each refusal lengthens the window of the page that is away; what this window does not come to,
+// another one does.
 TEST_F(Flow, RefusalsInOneWindowAreBounded) {
   const Range range = world_.MapFilled(64);
+  const Range pinned{range.start + kPageBytes, 62 * kPageBytes};
+  world_.app.Pin(pinned);
+  const uint64_t moves = world_.model.Calls(Call::kMove);
+  uint64_t moves_in_first_window = 0;
+  world_.model.SetHook([&](Call call, uint64_t) {
+    if (call == Call::kProtect && moves_in_first_window == 0)
+      moves_in_first_window = world_.model.Calls(Call::kMove) - moves;
+  });
+  world_.Run(world_.ToSame());
+  EXPECT_GT(moves_in_first_window, kRefusalsPerWindowMax);
+  EXPECT_LE(moves_in_first_window, kRefusalsPerWindowMax + 2);
+  EXPECT_EQ(world_.recorder.Count(pinned, Why::kBusy), 62u);
+  EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), 2u);
+  world_.app.Unpin(pinned);
+}
+
+// With no page away nobody waits.
+TEST_F(Flow, PagesThatAreAllPinnedAreAllTried) {
+  const Range range = world_.MapFilled(64);
   world_.app.Pin(range);
+  world_.Run(world_.ToSame());
+  EXPECT_EQ(world_.recorder.Count(range, Why::kBusy), 64u);
+  world_.app.Unpin(range);
+}
+
+// One refusal says it of all pages of a locked mapping; what is known to be locked opens no window.
+TEST_F(Flow, ALockedMappingIsNamedAsAWhole) {
+  World::MapOptions options;
+  options.locked = true;
+  const Range range = world_.MapFilled(64, options);
   const uint64_t moves = world_.model.Calls(Call::kMove);
   world_.Run(world_.ToSame());
-  constexpr uint64_t kAttempts = 2;
-  EXPECT_LE(world_.model.Calls(Call::kMove) - moves, kAttempts * kRefusalsPerWindowMax);
-  EXPECT_EQ(world_.recorder.Count(range, Outcome::kNotMoved), 64u);
-  world_.app.Unpin(range);
+  EXPECT_EQ(world_.recorder.Count(range, Why::kRights), 64u);
+  EXPECT_LE(world_.model.Calls(Call::kMove) - moves, 64u);
+  world_.model.SetFile("/proc/self/status", "VmLck:\t     256 kB\n");
+  const uint64_t moves_before = world_.model.Calls(Call::kMove);
+  world_.Run(world_.ToSame());
+  EXPECT_EQ(world_.model.Calls(Call::kMove), moves_before);
+  Job plan = world_.ToSame();
+  plan.plan_only = true;
+  EXPECT_EQ(world_.Run(plan).moved_own_path, 0u);
 }
 
 TEST_F(Flow, OnePinnedPageIsToldApartFromItsNeighbours) {

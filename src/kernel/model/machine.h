@@ -43,9 +43,9 @@ enum class Call {
   kReadFile,
   kVisitDescriptors,
   kLookAtSocket,
-  kListInherited,
+  kListMarked,
 };
-inline constexpr int kCallKinds = static_cast<int>(Call::kListInherited) + 1;
+inline constexpr int kCallKinds = static_cast<int>(Call::kListMarked) + 1;
 
 // Something that an application's thread does and may have to wait for.
 enum class ActionState { kWaiting, kDone, kKilled };  // kKilled: SIGSEGV

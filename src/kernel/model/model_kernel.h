@@ -90,7 +90,7 @@ class ModelKernel final : public Kernel {
   Result<uint64_t> ReadFile(const char* path, std::span<char> buffer) override;
   Errno VisitDescriptors(Visit visit, void* context) override;
   Result<SocketKind> LookAtSocket(int descriptor) override;
-  Result<uint64_t> ListInherited(Inherited how, std::span<Range> ranges) override;
+  Result<uint64_t> ListMarked(Marked how, std::span<Range> ranges) override;
   uint64_t InvoluntarySwitches() override { return 0; }
   uint64_t NowNs() override;
   void PinThread() override { pinned_ = true; }

@@ -146,13 +146,14 @@ Errno ModelKernel::VisitDescriptors(Visit visit, void* context) {
   return Errno::kOk;
 }
 
-Result<uint64_t> ModelKernel::ListInherited(Inherited how, std::span<Range> ranges) {
-  const auto lock = machine_.Enter(Call::kListInherited);
+Result<uint64_t> ModelKernel::ListMarked(Marked how, std::span<Range> ranges) {
+  const auto lock = machine_.Enter(Call::kListMarked);
   uint64_t count = 0;
   for (const Vma* vma = machine_.space.FindNext(0); vma != nullptr;
        vma = machine_.space.FindNext(vma->range.end())) {
-    const bool listed =
-        how == Inherited::kNot ? vma->attributes.dont_fork : vma->attributes.wipe_on_fork;
+    const bool listed = how == Marked::kDontFork     ? vma->attributes.dont_fork
+                        : how == Marked::kWipeOnFork ? vma->attributes.wipe_on_fork
+                                                     : vma->attributes.locked;
     if (!listed) continue;
     if (count < ranges.size()) ranges[count] = vma->range;
     ++count;
