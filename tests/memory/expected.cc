@@ -1,0 +1,108 @@
+#include "memory/expected.h"
+
+#include <sys/utsname.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+namespace drover::memory {
+namespace {
+
+using enum flow::Why;
+
+constexpr Fate kOwn{Fate::Path::kOwn}, kKernel{Fate::Path::kKernel}, kNothing{Fate::Path::kNothing};
+constexpr Fate Stays(flow::Why why) {
+  return {Fate::Path::kStays, why};
+}
+
+constexpr Row kRows[] = {
+    {"anonymous-4k", kOwn, kOwn},
+    {"anonymous-2m", kOwn, kOwn},
+    {"anonymous-partly-2m", kOwn, kOwn},
+    {"anonymous-64k", kOwn, kOwn, Needs::kFolios64K},
+    {"heap", kOwn, kOwn},
+    {"main-stack", Stays(kStack), kKernel},
+    {"thread-stack", kOwn, kOwn},
+    {"control-block", Stays(kControlBlock), kKernel},
+    {"library-data", Stays(kFile), kKernel},
+    {"dontfork", kOwn, kOwn},
+    {"wipeonfork", kOwn, kOwn},
+    {"dontdump", kOwn, kOwn},
+    {"cold", kOwn, kOwn},
+    {"freed", kOwn, kOwn},
+    {"guards", kOwn, kOwn, Needs::kGuardInstall},
+    {"zero-page", kNothing, kNothing},
+    {"huge-zero-page", kNothing, kNothing},
+    {"never-touched", kNothing, kNothing},
+    {"read-only", Stays(kRights), kKernel},
+    {"no-rights", Stays(kRights), kKernel},
+    {"executable", Stays(kRights), kKernel},
+    {"guard-of-no-rights", kOwn, kOwn},
+    {"own-key", Stays(kRights), kKernel, Needs::kProtectionKeys},
+    {"mlock", Stays(kRights), kKernel},
+    {"mlock-onfault", Stays(kRights), kKernel},
+    {"map-locked", Stays(kRights), kKernel},
+    {"mlockall-future", Stays(kRights), kKernel},
+    {"file-clean", Stays(kFile), kKernel},
+    {"file-written", Stays(kFile), kKernel},
+    {"file-shared", Stays(kFile), kKernel},
+    {"tmpfs", Stays(kFile), kKernel},
+    {"memfd", Stays(kFile), kKernel},
+    {"shared-anonymous", Stays(kFile), kKernel},
+    {"two-processes", Stays(kFile), Stays(kSeveralProcesses)},
+    {"hugetlb", Stays(kFile), kKernel, Needs::kHugetlbPages},
+    {"secret", Stays(kNotMovable), Stays(kNotMovable)},
+    {"io-uring-rings", Stays(kNotMovable), Stays(kNotMovable)},
+    {"own-userfaultfd", Stays(kOwnPathRefused), kKernel},
+    {"child-alive", Stays(kShared), Stays(kShared)},
+    {"child-dead", kOwn, kOwn},
+    {"fixed-buffer", Stays(kBusy), Stays(kBusy)},
+    {"vmsplice", kOwn, kOwn},
+    {"merged", Stays(kMerged), Stays(kMerged)},
+    {"swapped", kNothing, kNothing, Needs::kSwap},
+};
+
+std::string Line(const char* path, int number = 1) {
+  std::ifstream file(path);
+  std::string line;
+  for (int i = 0; i < number; ++i)
+    if (!std::getline(file, line)) return "";
+  return line;
+}
+
+}  // namespace
+
+std::span<const Row> ExpectedRows() {
+  return kRows;
+}
+
+bool MachineHas(Needs needs) {
+  switch (needs) {
+    case Needs::kAnyMachine:
+      return true;
+    case Needs::kGuardInstall: {
+      utsname name;
+      int major = 0, minor = 0;
+      if (uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return true;
+      return major > 6 || (major == 6 && minor >= 13);
+    }
+    case Needs::kProtectionKeys: {
+      std::ifstream file("/proc/cpuinfo");
+      const std::string text{std::istreambuf_iterator<char>(file), {}};
+      return text.find(" ospke") != std::string::npos;
+    }
+    case Needs::kFolios64K: {
+      const std::string line = Line("/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled");
+      return line.find("[never]") == std::string::npos && !line.empty();
+    }
+    case Needs::kHugetlbPages:
+      return Line("/proc/sys/vm/nr_hugepages") != "0";
+    case Needs::kSwap:
+      return !Line("/proc/swaps", 2).empty();
+  }
+  return true;
+}
+
+}  // namespace drover::memory

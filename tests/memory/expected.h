@@ -1,0 +1,41 @@
+// What becomes of each kind of memory: the table that docs/memory.md shows.
+#pragma once
+
+#include <span>
+
+#include "flow/job.h"
+
+namespace drover::memory {
+
+struct Fate {
+  enum class Path {
+    kOwn,
+    kKernel,
+    kStays,   // for `why`
+    kNothing  // no page is asked for
+  };
+  Path path;
+  flow::Why why = flow::Why::kNone;
+};
+
+// A kernel, a processor or a setting of the machine that a kind needs.
+enum class Needs {
+  kAnyMachine,
+  kGuardInstall,    // Linux 6.13
+  kProtectionKeys,  // of the processor
+  kFolios64K,       // switched on in /sys/kernel/mm/transparent_hugepage
+  kHugetlbPages,    // vm.nr_hugepages
+  kSwap,
+};
+
+struct Row {
+  const char* kind;
+  Fate same;   // --to same
+  Fate other;  // to another node
+  Needs needs = Needs::kAnyMachine;
+};
+
+std::span<const Row> ExpectedRows();
+bool MachineHas(Needs needs);
+
+}  // namespace drover::memory

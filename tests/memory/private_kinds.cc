@@ -1,0 +1,189 @@
+// Private anonymous memory: by page size, by use, by what was advised.
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <string>
+
+#include "memory/kinds.h"
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102  // Linux 6.13
+#define MADV_GUARD_REMOVE 103
+#endif
+
+namespace drover::memory {
+namespace {
+
+Made Small() {
+  return Stamped();
+}
+
+Made Huge(size_t huge_pages, size_t small_pages) {
+  const size_t bytes = huge_pages * kHugePage + small_pages * kPage;
+  char* start = MapSmall(huge_pages * kHugePage + kHugePage);
+  munmap(start + bytes, (huge_pages + 1) * kHugePage - bytes);
+  madvise(start, huge_pages * kHugePage, MADV_HUGEPAGE);
+  Stamp(start, bytes);
+  return {start, bytes, Content::kStamped};
+}
+Made WholeHuge() {
+  return Huge(2, 0);
+}
+Made PartlyHuge() {
+  return Huge(1, 64);
+}
+
+// Folios of 64 KiB, where the administrator has them.
+Made Folios64K() {
+  std::string word;
+  std::getline(std::ifstream("/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled"), word);
+  if (word.find("[always]") == std::string::npos && word.find("[madvise]") == std::string::npos)
+    return Cannot("folios of 64 KiB are switched off");
+  char* start = MapSmall(kHugePage);
+  munmap(start + kHugePage / 2, kHugePage / 2);  // so that no huge page fits
+  madvise(start, kHugePage / 2, MADV_HUGEPAGE);
+  Stamp(start, kHugePage / 2);
+  return {start, kHugePage / 2, Content::kStamped};
+}
+
+// A range by the name of its mapping in /proc/self/maps.
+Made Named(const char* name, const char* rights = "rw-p") {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t start = 0, end = 0;
+    char has[8] = {};
+    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &start, &end, has) != 3) continue;
+    if (std::string(has) != rights || line.find(name) == std::string::npos) continue;
+    return {reinterpret_cast<char*>(start), end - start, Content::kUnlooked};
+  }
+  return Cannot(std::string("no mapping ") + name);
+}
+Made Heap() {
+  for (int i = 0; i < 64; ++i) *static_cast<volatile char*>(::operator new(4096)) = 1;
+  return Named("[heap]");
+}
+Made MainStack() {
+  return Named("[stack]");
+}
+Made LibraryData() {
+  return Named("libc.so");
+}
+
+void* Wait(void* started) {
+  *static_cast<std::atomic<bool>*>(started) = true;
+  for (;;) pause();
+}
+
+// A thread that waits; its stack, from below its frames up to its control block.
+struct StackOfThread {
+  char* start;
+  size_t bytes;
+};
+StackOfThread StartThread() {
+  static std::atomic<bool> started = false;
+  pthread_t thread;
+  constexpr size_t kBytes = 256 << 10;
+  char* stack = MapSmall(kBytes);
+  pthread_attr_t how;
+  pthread_attr_init(&how);
+  pthread_attr_setstack(&how, stack, kBytes);
+  pthread_create(&thread, &how, Wait, &started);
+  while (!started) usleep(1000);
+  return {stack, kBytes};
+}
+Made ThreadStack() {
+  const auto stack = StartThread();
+  Stamp(stack.start, 32 * kPage);  // far below its frames
+  return {stack.start, 32 * kPage, Content::kStamped};
+}
+Made ControlBlock() {
+  const auto stack = StartThread();
+  return {stack.start + stack.bytes - kPage, kPage, Content::kUnlooked};
+}
+
+Made Advised(int advice) {
+  Made made = Stamped();
+  if (madvise(made.start, made.bytes, advice) != 0) return Cannot("this advice is unknown here");
+  return made;
+}
+Made DontFork() {
+  return Advised(MADV_DONTFORK);
+}
+Made WipeOnFork() {
+  return Advised(MADV_WIPEONFORK);
+}
+Made DontDump() {
+  return Advised(MADV_DONTDUMP);
+}
+Made Cold() {
+  return Advised(MADV_COLD);
+}
+Made Freed() {
+  Made made = Advised(MADV_FREE);
+  made.content = Content::kStampedOrZero;
+  return made;
+}
+
+Made ZeroPage() {
+  Made made{MapSmall(64 * kPage), 64 * kPage, Content::kZero};
+  for (size_t at = 0; at < made.bytes; at += kPage)
+    (void)*static_cast<volatile char*>(made.start + at);
+  return made;
+}
+Made HugeZeroPage() {
+  char* start = MapSmall(2 * kHugePage);
+  madvise(start, 2 * kHugePage, MADV_HUGEPAGE);
+  for (size_t at = 0; at < 2 * kHugePage; at += kPage)
+    (void)*static_cast<volatile char*>(start + at);
+  return {start, 2 * kHugePage, Content::kZero};
+}
+Made NeverTouched() {
+  return {MapSmall(64 * kPage), 64 * kPage, Content::kZero};
+}
+
+// Guards lie inside the range and hold no page.
+Made Guards() {
+  Made made = Stamped();
+  constexpr size_t kFirst = 16 * kPage, kBytes = 4 * kPage;
+  if (madvise(made.start + kFirst, kBytes, MADV_GUARD_INSTALL) != 0)
+    return Cannot("MADV_GUARD_INSTALL came with Linux 6.13");
+  made.undo = [](const Made& self) {
+    madvise(self.start + kFirst, kBytes, MADV_GUARD_REMOVE);
+    Stamp(self.start + kFirst, kBytes);
+  };
+  return made;
+}
+
+constexpr Kind kKinds[] = {
+    {"anonymous-4k", "private anonymous, 4 KiB pages", Small},
+    {"anonymous-2m", "private anonymous, 2 MiB pages", WholeHuge},
+    {"anonymous-partly-2m", "private anonymous, one 2 MiB page and 4 KiB pages", PartlyHuge},
+    {"anonymous-64k", "private anonymous, folios of 64 KiB (mTHP)", Folios64K},
+    {"heap", "heap (brk)", Heap},
+    {"main-stack", "stack of the main thread", MainStack},
+    {"thread-stack", "stack of a thread", ThreadStack},
+    {"control-block", "control block of a thread", ControlBlock},
+    {"library-data", ".data and .bss of a library", LibraryData},
+    {"dontfork", "MADV_DONTFORK", DontFork},
+    {"wipeonfork", "MADV_WIPEONFORK", WipeOnFork},
+    {"dontdump", "MADV_DONTDUMP", DontDump},
+    {"cold", "MADV_COLD", Cold},
+    {"freed", "MADV_FREE'd and not yet reclaimed", Freed},
+    {"guards", "with guard pages (MADV_GUARD_INSTALL)", Guards},
+    {"zero-page", "only read: the zero page", ZeroPage},
+    {"huge-zero-page", "only read: the huge zero page", HugeZeroPage},
+    {"never-touched", "never touched", NeverTouched},
+};
+
+}  // namespace
+
+std::span<const Kind> PrivateKinds() {
+  return kKinds;
+}
+
+}  // namespace drover::memory

@@ -1,0 +1,77 @@
+#include "memory/subject_with_kind.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "live/command.h"
+
+namespace drover::memory {
+
+SubjectWith::SubjectWith(const std::string& kind) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return;
+  out_ = ends[0];
+  const std::string drover = live::Built("drover"), kinds = live::Built("drover_kinds");
+  pid_ = fork();
+  if (pid_ == 0) {
+    // On one CPU, so that all of its memory comes from one node.
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET(static_cast<unsigned>(sched_getcpu()), &here);
+    sched_setaffinity(0, sizeof here, &here);
+    dup2(ends[1], 1);
+    execl(drover.c_str(), "drover", "run", "--", kinds.c_str(), kind.c_str(), nullptr);
+    std::_Exit(127);
+  }
+  close(ends[1]);
+  const std::string line = NextLine();
+  if (line.starts_with("cannot ")) cannot_ = line.substr(7);
+  std::sscanf(line.c_str(), "range %lx %lu", &start_, &bytes_);
+}
+
+SubjectWith::~SubjectWith() {
+  if (pid_ > 0) {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  close(out_);
+}
+
+std::string SubjectWith::NextLine() {
+  constexpr int kPatienceMs = 60'000;
+  std::string line;
+  pollfd wait = {out_, POLLIN, 0};
+  char byte = 0;
+  while (poll(&wait, 1, kPatienceMs) == 1 && read(out_, &byte, 1) == 1 && byte != '\n')
+    line += byte;
+  return line;
+}
+
+std::vector<uint64_t> SubjectWith::Entries() const {
+  constexpr uint64_t kPage = 4096, kSoftDirty = 1ull << 55;
+  std::vector<uint64_t> entries(bytes_ / kPage);
+  const int file = open(("/proc/" + std::to_string(pid_) + "/pagemap").c_str(), O_RDONLY);
+  const auto wanted = static_cast<ssize_t>(entries.size() * sizeof(uint64_t));
+  if (pread(file, entries.data(), static_cast<size_t>(wanted),
+            static_cast<off_t>(start_ / kPage * sizeof(uint64_t))) != wanted)
+    entries.clear();
+  close(file);
+  for (uint64_t& entry : entries) entry &= ~kSoftDirty;
+  return entries;
+}
+
+bool SubjectWith::EndsRight() {
+  kill(pid_, SIGTERM);
+  const bool right = NextLine() == "right";
+  if (right) waitpid(pid_, nullptr, 0), pid_ = -1;
+  return right;
+}
+
+}  // namespace drover::memory

@@ -1,0 +1,229 @@
+// The memory table: what becomes of each kind of memory, and the words that the user gets, asserted
+// row by row. Run where there is one node, each kind is asked for fresh pages; on two nodes it is
+// also sent to the other one. Each row is printed for the page that is made of them (page.py).
+#include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "live/command.h"
+#include "memory/expected.h"
+#include "memory/subject_with_kind.h"
+#include "report/words.h"
+#include "topology/nodes.h"
+
+namespace drover::memory {
+
+void PrintTo(const Row& row, std::ostream* out) {
+  *out << row.kind;
+}
+
+namespace {
+
+using Path = Fate::Path;
+
+bool TwoNodes() {
+  return topology::ReadNodes("/").id_limit() > 1;
+}
+
+constexpr uint64_t kPresent = 1ull << 63, kFrame = (1ull << 55) - 1;
+
+// What is counted and said in the end.
+class Verdict : public testing::Environment {
+ public:
+  void SetUp() override {
+    utsname name;
+    uname(&name);
+    std::printf("kernel\t%s\t%s\n", name.release, TwoNodes() ? "two nodes" : "one node");
+    for (uint32_t why = 1; why < flow::kWhyCount; ++why) {
+      const auto words = report::WordsOf(static_cast<flow::Why>(why));
+      std::printf("cause\t%s\t%d\t%s\n", words.why, words.temporary ? 1 : 0, words.hint);
+    }
+  }
+  void TearDown() override {
+    std::printf("memory table: %d rows as expected, %zu untested on this machine", rows,
+                untested.size());
+    for (size_t i = 0; i < untested.size(); ++i)
+      std::printf("%s%s", i == 0 ? ": " : ", ", untested[i].c_str());
+    std::printf("\n");
+  }
+  static inline int rows = 0;
+  static inline std::vector<std::string> untested;
+};
+const auto* const kVerdict = testing::AddGlobalTestEnvironment(new Verdict);
+
+// KSM runs while the kind is made that wants it, and is then as it was.
+class KsmRuns {
+ public:
+  explicit KsmRuns(bool wanted) : wanted_(wanted) {
+    if (!wanted_) return;
+    for (Setting& setting : settings_) {
+      std::ifstream(Path(setting)) >> setting.before;
+      std::ofstream(Path(setting)) << setting.meanwhile;
+    }
+  }
+  ~KsmRuns() {
+    for (const Setting& setting : settings_)
+      if (wanted_) std::ofstream(Path(setting)) << setting.before;
+  }
+  KsmRuns(const KsmRuns&) = delete;
+  KsmRuns& operator=(const KsmRuns&) = delete;
+
+ private:
+  struct Setting {
+    const char* name;
+    const char* meanwhile;
+    std::string before = {};
+  };
+  static std::string Path(const Setting& setting) {
+    return std::string("/sys/kernel/mm/ksm/") + setting.name;
+  }
+  const bool wanted_;
+  Setting settings_[2] = {{"pages_to_scan", "10000"}, {"run", "1"}};
+};
+
+std::string WordsFor(const Fate& fate) {
+  switch (fate.path) {
+    case Path::kOwn:
+      return "own path";
+    case Path::kKernel:
+      return "kernel path";
+    case Path::kNothing:
+      return "no page to move";
+    case Path::kStays:
+      return std::string("stays: ") + report::WordsOf(fate.why).why;
+  }
+  return "";
+}
+
+// The one fate of all pages, in the words of the report, or of the plan.
+std::string FateIn(const nlohmann::json& report) {
+  const auto asked = report["pages_requested"].get<uint64_t>();
+  if (asked == 0) return "no page to move";
+  if (report["by_path"]["own"] == asked) return "own path";
+  if (report["by_path"]["kernel"] == asked) return "kernel path";
+  if (report["pages_not_moved"] == asked && report["not_moved"].size() == 1)
+    return "stays: " + report["not_moved"][0]["why"].get<std::string>();
+  return "several: " + report.dump();
+}
+
+// A plan touches nothing, so it knows neither pins nor what is merged.
+std::string PlanFor(const Fate& fate) {
+  if (fate.why == flow::Why::kBusy) return WordsFor({Path::kOwn});
+  if (fate.why == flow::Why::kMerged) return WordsFor({Path::kStays, flow::Why::kShared});
+  return WordsFor(fate);
+}
+
+// Of its first page that is there.
+int NodeOf(const SubjectWith& subject) {
+  constexpr uint64_t kPage = 4096;
+  for (uint64_t at = subject.start(); at < subject.start() + subject.bytes(); at += kPage) {
+    void* page = reinterpret_cast<void*>(at);
+    int node = -1;
+    if (syscall(SYS_move_pages, subject.pid(), 1, &page, nullptr, &node, 0) == 0 && node >= 0)
+      return node;
+  }
+  return 0;
+}
+
+class Table : public testing::TestWithParam<Row> {
+ protected:
+  // Moves the kind of the row, and looks at what came of it. False: this machine cannot have it.
+  bool Check(const std::string& column, const Fate& expected, bool to_other_node) {
+    const KsmRuns ksm(std::string(GetParam().kind) == "merged");
+    SubjectWith subject(GetParam().kind);
+    if (!subject.cannot().empty()) {
+      EXPECT_FALSE(MachineHas(GetParam().needs)) << subject.cannot();
+      Say(column, "untested: " + subject.cannot());
+      return false;
+    }
+    EXPECT_GT(subject.bytes(), 0u);
+    char range[64];
+    std::snprintf(range, sizeof range, "0x%lx+%lu", subject.start(), subject.bytes());
+    const std::string node = to_other_node ? std::to_string(1 - NodeOf(subject)) : "same";
+    const auto before = subject.Entries();
+    const std::vector<std::string> move = {live::Built("drover"),
+                                           "move",
+                                           std::to_string(subject.pid()),
+                                           "--to",
+                                           node,
+                                           "--range",
+                                           range,
+                                           "--json"};
+    // A plan tries out how fast it goes, which takes seconds under emulation.
+    if (!TwoNodes()) {
+      auto plan = move;
+      plan.push_back("--dry-run");
+      EXPECT_EQ(FateIn(live::RunCommand(plan).json()), PlanFor(expected));
+    }
+    const auto outcome = live::RunCommand(move);
+    const auto report = outcome.json();
+    if (!report.is_object()) {
+      ADD_FAILURE() << outcome.out << outcome.err;
+      return true;
+    }
+    EXPECT_EQ(FateIn(report), WordsFor(expected)) << outcome.err;
+    EXPECT_EQ(outcome.exit_code, expected.path == Path::kStays ? 3 : 0);
+    CheckEntries(expected, before, subject.Entries());
+    EXPECT_TRUE(subject.EndsRight());
+    Say(column, FateIn(report));
+    return true;
+  }
+
+ private:
+  // What moved has other frames; what stayed, and every entry without a page, is as it was.
+  static void CheckEntries(const Fate& expected, const std::vector<uint64_t>& before,
+                           const std::vector<uint64_t>& after) {
+    ASSERT_EQ(before.size(), after.size());
+    ASSERT_FALSE(before.empty());
+    const bool moves = expected.path == Path::kOwn || expected.path == Path::kKernel;
+    uint64_t kept = 0, changed = 0;
+    for (size_t i = 0; i < before.size(); ++i) {
+      const bool present = (before[i] & kPresent) != 0;
+      if (present && moves)
+        kept += (before[i] & kFrame) == (after[i] & kFrame);
+      else
+        changed += before[i] != after[i];
+    }
+    EXPECT_EQ(kept, 0u) << "of " << before.size() << " pages are where they were";
+    EXPECT_EQ(changed, 0u) << "of " << before.size() << " entries are not as they were";
+  }
+
+  static void Say(const std::string& column, const std::string& fate) {
+    std::printf("row\t%s\t%s\t%s\n", column.c_str(), GetParam().kind, fate.c_str());
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Of, Table, testing::ValuesIn(ExpectedRows().begin(), ExpectedRows().end()),
+                         [](const auto& row) {
+                           std::string name = row.param.kind;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST_P(Table, IsWhatThenHappens) {
+  bool tested = Check("same", GetParam().same, false);
+  if (TwoNodes()) tested &= Check("other", GetParam().other, true);
+  if (!tested) Verdict::untested.push_back(GetParam().kind);
+  if (tested && !HasFailure()) ++Verdict::rows;
+}
+
+// Every kind that there is has a row.
+TEST(Rows, NameEveryKind) {
+  const auto list = live::RunCommand({live::Built("drover_kinds"), "--list"}).out;
+  const auto kinds = std::count(list.begin(), list.end(), '\n');
+  EXPECT_EQ(kinds, static_cast<long>(ExpectedRows().size())) << list;
+  for (const Row& row : ExpectedRows())
+    EXPECT_NE(("\n" + list).find(std::string("\n") + row.kind + "\t"), std::string::npos)
+        << row.kind;
+}
+
+}  // namespace
+}  // namespace drover::memory
