@@ -11,6 +11,7 @@
 #include "cli/forecast.h"
 #include "cli/kernel_mover.h"
 #include "cli/records.h"
+#include "cli/shared_part.h"
 #include "cli/sizes.h"
 #include "cli/target_checks.h"
 #include "cli/warnings.h"
@@ -31,7 +32,7 @@ namespace {
 struct Options {
   int pid = 0;
   std::string to, from, range, batch = "2m", migrator = "serial";
-  bool json = false, dry_run = false, verify = false;
+  bool json = false, dry_run = false, verify = false, shared = false;
 };
 
 std::atomic<bool> interrupted = false;
@@ -58,6 +59,11 @@ std::expected<flow::Job, Error> JobOf(const Options& options, const topology::No
   job.batch_bytes = *batch;
   job.plan_only = options.dry_run;
   job.verify = options.verify;
+  if (options.shared) {
+    if (const auto able = CheckShared(job.placement); !able.has_value())
+      return std::unexpected(able.error());
+    job.scope = flow::Scope::kAlone;  // and then the others
+  }
   if (const auto parsed = library::ParseMigrator(options.migrator, &job); !parsed.has_value())
     return std::unexpected(parsed.error());
   if (!options.range.empty()) {
@@ -97,6 +103,23 @@ std::expected<flow::JobResult, Error> Perform(const control::ProcessInfo& proces
   return MoveFromOutside(process, job, preset, records, interrupted, progress);
 }
 
+// With --shared in two halves.
+std::expected<flow::JobResult, Error> PerformAll(const control::ProcessInfo& process,
+                                                 const flow::Job& job, int records,
+                                                 report::ProgressLine& line) {
+  auto result = Perform(process, job, records, line);
+  if (!result.has_value() || job.scope != flow::Scope::kAlone) return result;
+  return MoveShared(process, job, *result, records, interrupted, [&](const control::Progress& now) {
+    line.Show(now.pages_done, now.pages_estimated);
+  });
+}
+
+// The same job, by what it asks for in both halves.
+flow::Job Whole(flow::Job job) {
+  if (job.scope == flow::Scope::kAlone) job.scope = flow::Scope::kOthers;
+  return job;
+}
+
 int ExitCodeOf(const flow::JobResult& result) {
   switch (result.ended_by) {
     case flow::Trouble::kNone:
@@ -125,7 +148,7 @@ int ShowPlan(const Options& options, const flow::Job& job, const flow::JobResult
                      .idle_cpus = forecast.idle_cpus,
                      .needs = {},
                      .pool_bytes = 2 * job.batch_bytes};
-  for (const auto& [node, need] : MemoryNeeded(options.pid, job))
+  for (const auto& [node, need] : MemoryNeeded(options.pid, Whole(job)))
     shown.needs.push_back({node, need.bytes_to_come, need.bytes_free});
   if (options.json) {
     auto document = JsonHead("move");
@@ -147,7 +170,7 @@ int Move(const Options& options) {
   if (!job.has_value()) return Fail(job.error());
   const auto process = control::CheckTarget(options.pid);
   if (!process.has_value()) return Fail(process.error());
-  if (const auto fits = CheckRangesAndMemory(options.pid, *job, nodes); !fits.has_value())
+  if (const auto fits = CheckRangesAndMemory(options.pid, Whole(*job), nodes); !fits.has_value())
     return Fail(fits.error());
   for (const std::string& warning : WarningsFor("/", options.pid, job->placement))
     fmt::print(stderr, "drover: {}\n", warning);
@@ -158,11 +181,11 @@ int Move(const Options& options) {
                  job->helper_count + 1, job->copy_threads);
   }
   const int records = memfd_create("drover-records", MFD_CLOEXEC);
-  const Witness witness(options.pid, *job, !options.dry_run);
+  const Witness witness(options.pid, Whole(*job), !options.dry_run);
   std::expected<flow::JobResult, Error> result;
   {
     report::ProgressLine line;
-    result = Perform(*process, *job, records, line);
+    result = PerformAll(*process, *job, records, line);
   }
   if (!result.has_value()) return Fail(result.error());
   if (options.dry_run) return ShowPlan(options, *job, *result);
@@ -228,10 +251,15 @@ void AddMove(CLI::App& app, Chosen& chosen) {
                  "writes that a driver makes to originals up to 100 ms later; what is found is "
                  "named, and carried over where that is safe. Slower, and longer stalls")
       ->excludes("--dry-run");
+  move->add_flag(
+      "--shared", options->shared,
+      "also what the process does not have alone: pages of files, shared memory, and what "
+      "other processes map as well. It moves for all of them, by the kernel path; needs "
+      "CAP_SYS_NICE");
   move->add_flag("--json", options->json, "one JSON document on stdout");
   move->footer(
       "Without --range the process's private memory is moved: heap, stacks, anonymous mappings,\n"
-      "and what it has written of private file mappings.\n"
+      "and what it has written of private file mappings; with --shared all else as well.\n"
       "Example: drover move 4711 --to 1");
   move->callback([=, &chosen] { chosen.run = [=] { return Move(*options); }; });
 }

@@ -37,12 +37,12 @@ std::map<int, uint64_t> BytesToCome(LinuxKernel& kernel, const flow::Job& job) {
   std::vector<uint64_t> addresses;
   std::vector<int32_t> node_of;
   const uint64_t forbidden =
-      job.range_count == 0 ? kernel::kPageFile | kernel::kPageZero : kernel::kPageZero;
+      job.AsksForFiles() ? kernel::kPageZero : kernel::kPageFile | kernel::kPageZero;
   for (uint64_t at = 0;;) {
     const auto mapping = kernel.NextMapping(at);
     if (!mapping.has_value()) return coming;
     at = mapping->range.end();
-    if (mapping->special || (job.range_count == 0 && mapping->shared)) continue;
+    if (mapping->special || (mapping->shared && !job.AsksForFiles())) continue;
     uint64_t walk_end = mapping->range.start;
     for (Range left = mapping->range; !left.empty(); left = {walk_end, at - walk_end}) {
       const auto found = kernel.Scan(left, kernel::kPagePresent, forbidden, 0, regions, &walk_end);

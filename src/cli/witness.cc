@@ -40,7 +40,8 @@ Witness::Witness(int pid, const flow::Job& job, bool look) : pid_(pid) {
     const auto mapping = kernel.NextMapping(at);
     if (!mapping.has_value()) break;
     at = mapping->range.end();
-    bool asked = job.range_count == 0 && !mapping->shared && !mapping->special;
+    bool asked =
+        job.range_count == 0 && !mapping->special && (!mapping->shared || job.AsksForFiles());
     for (uint32_t i = 0; i < job.range_count; ++i)
       asked = asked || job.ranges[i].Overlaps(mapping->range);
     if (!asked) continue;

@@ -23,9 +23,8 @@ Why NotOwn(const Mapping& mapping) {
 
 }  // namespace
 
-// Without named ranges the process's private memory is asked for; in a named range all there is.
 uint64_t Collector::forbidden() const {
-  return engine_.job->range_count == 0 ? kPageFile | kPageZero : kPageZero;
+  return engine_.job->AsksForFiles() ? kPageZero : kPageFile | kPageZero;
 }
 
 bool Collector::NextStretch() {
@@ -56,7 +55,7 @@ bool Collector::NextStretch() {
     }
     stretch_ = part;
     LeaveOutOwn();
-    if (mapping_.special || (job.range_count == 0 && mapping_.shared)) stretch_.length = 0;
+    if (mapping_.special || (mapping_.shared && !job.AsksForFiles())) stretch_.length = 0;
     if (stretch_.empty()) {
       at_ = stretch_.start > at_ && stretch_.start < part.end() ? stretch_.start : part.end();
       continue;
@@ -160,6 +159,7 @@ bool Collector::CutPiece(Piece* piece) {
     }
   }
   error_ = FindTargets(piece, regions);
+  if (error_ == Errno::kOk) error_ = LeaveOutOfScope(piece);
   if (error_ != Errno::kOk) {
     stretch_.length = 0;
     return false;
@@ -216,6 +216,22 @@ kernel::Errno Collector::FindTargets(Piece* piece, uint64_t regions) {
     const int16_t target = TargetOf(engine_.nodes[k], of_spread);
     const uint64_t i = (engine_.addresses[k] - piece->range.start) / kPageBytes;
     for (uint64_t j = i; j < i + step; ++j) piece->target[j] = target;
+  }
+  return Errno::kOk;
+}
+
+// A huge page goes with its first page.
+kernel::Errno Collector::LeaveOutOfScope(Piece* piece) {
+  const Scope scope = engine_.job->scope;
+  if (scope == Scope::kPrivate) return Errno::kOk;
+  const uint64_t pages = piece->range.length / kPageBytes, step = piece->huge ? kPagesPerHuge : 1;
+  const Errno error = engine_.kernel.ReadEntries(piece->range.start, {engine_.entries, pages});
+  if (error != Errno::kOk) return error;
+  for (uint64_t first = 0; first < pages; first += step) {
+    const kernel::PageEntry entry = engine_.entries[first];
+    const bool alone = !entry.file_or_shared() && entry.exclusive();
+    if (alone == (scope == Scope::kAlone)) continue;
+    for (uint64_t i = first; i < first + step; ++i) piece->target[i] = Piece::kAbsent;
   }
   return Errno::kOk;
 }

@@ -41,6 +41,8 @@ class Collector {
   bool CutPiece(Piece* piece);
   std::optional<kernel::PageRegion> FindFirst();
   [[nodiscard]] kernel::Errno FindTargets(Piece* piece, uint64_t regions);
+  // By the job's scope.
+  [[nodiscard]] kernel::Errno LeaveOutOfScope(Piece* piece);
   int16_t TargetOf(int32_t node, int16_t of_spread) const;
   int16_t NextOfSpread(uint64_t pages);
   uint64_t forbidden() const;

@@ -64,10 +64,20 @@ struct Placement {
   uint32_t spread_weight[kNodesMax] = {};  // share of each, any unit
 };
 
+// Which pages of the memory that is asked for a job takes. A move of all (`drover move --shared`)
+// is two jobs: what the process has alone, in the process; the others, by somebody who may move
+// pages of several processes.
+enum class Scope : uint8_t {
+  kPrivate,  // private memory; in a named range all that there is
+  kAlone,    // private memory, pages that no other process maps
+  kOthers,   // all but those: files, shared memory, what several processes map
+};
+
 enum class CopyEngine : uint8_t { kSerial, kThreads };
 
 struct Job {
   Placement placement;
+  Scope scope = Scope::kPrivate;
   uint64_t batch_bytes = kBatchBytesDefault;  // a multiple of the page size, up to kBatchBytesMax
   CopyEngine engine = CopyEngine::kSerial;
   uint32_t copy_threads = 1;  // as asked for, the caller included
@@ -80,6 +90,9 @@ struct Job {
   bool kernel_path = true;   // may move_pages(2) be used
   uint32_t range_count = 0;  // 0: all private memory of the process
   Range ranges[kRangesMax] = {};
+
+  // Are pages of files and of shared memory asked for?
+  bool AsksForFiles() const { return scope == Scope::kOthers || range_count > 0; }
 };
 
 // Is every field within its bounds, and are the ranges whole pages, rising and disjoint? What comes

@@ -147,7 +147,7 @@ void PieceMover::Predict(int16_t target) {
   }
 }
 
-// move_pages leaves pages that other processes map as well.
+// Unless it is asked to, move_pages leaves pages that other processes map as well.
 void PieceMover::PredictKernelPath(uint64_t address, uint64_t count, int16_t target, Why cause) {
   const uint64_t first = (address - piece.range.start) / kPageBytes;
   kernel::PageEntry* entries = engine_.entries;
@@ -155,7 +155,8 @@ void PieceMover::PredictKernelPath(uint64_t address, uint64_t count, int16_t tar
       engine_.kernel.ReadEntries(piece.range.start, {entries, pages()}) == Errno::kOk;
   for (uint64_t i = first; i < first + count; ++i) {
     const uint64_t page = piece.range.start + i * kPageBytes;
-    if (known && entries[i].present() && !entries[i].exclusive()) {
+    if (engine_.job->scope != Scope::kOthers && known && entries[i].present() &&
+        !entries[i].exclusive()) {
       Book(engine_, page, 1, target, Outcome::kNotMoved,
            cause == Why::kShared ? cause : Why::kSeveralProcesses);
     } else {

@@ -72,9 +72,9 @@ class FailingKernel final : public Kernel {
     return Fails() ? error_ : real_.QueryNodes(addresses, nodes);
   }
   Result<int64_t> MovePages(std::span<const uint64_t> addresses, std::span<const int32_t> nodes,
-                            std::span<int32_t> status) override {
+                            std::span<int32_t> status, Whose whose) override {
     if (Fails()) return std::unexpected(error_);
-    return real_.MovePages(addresses, nodes, status);
+    return real_.MovePages(addresses, nodes, status, whose);
   }
   Errno PreferNode(Range range, Node node) override {
     return Fails() ? error_ : real_.PreferNode(range, node);

@@ -75,7 +75,7 @@ class Kernel {
   // The positive count of pages that did not move comes back as the value.
   [[nodiscard]] virtual Result<int64_t> MovePages(std::span<const uint64_t> addresses,
                                                   std::span<const int32_t> nodes,
-                                                  std::span<int32_t> status) = 0;
+                                                  std::span<int32_t> status, Whose whose) = 0;
   // mbind(MPOL_PREFERRED): fresh pages of the range come from `node` while it has any.
   // An invalid node (id -1) takes the preference away.
   [[nodiscard]] virtual Errno PreferNode(Range range, Node node) = 0;

@@ -52,7 +52,7 @@ class LinuxKernel final : public Kernel {
   Result<Mapping> NextMapping(uint64_t address) override;
   Errno QueryNodes(std::span<const uint64_t> addresses, std::span<int32_t> nodes) override;
   Result<int64_t> MovePages(std::span<const uint64_t> addresses, std::span<const int32_t> nodes,
-                            std::span<int32_t> status) override;
+                            std::span<int32_t> status, Whose whose) override;
   Errno PreferNode(Range range, Node node) override;
   Result<uint64_t> Map(uint64_t bytes) override;
   void Unmap(Range range) override;

@@ -114,11 +114,13 @@ Errno LinuxKernel::QueryNodes(std::span<const uint64_t> addresses, std::span<int
 }
 
 Result<int64_t> LinuxKernel::MovePages(std::span<const uint64_t> addresses,
-                                       std::span<const int32_t> nodes, std::span<int32_t> status) {
-  constexpr uint64_t kMove = 1u << 1;  // MPOL_MF_MOVE
+                                       std::span<const int32_t> nodes, std::span<int32_t> status,
+                                       Whose whose) {
+  constexpr uint64_t kMoveOwn = 1u << 1, kMoveAll = 1u << 2;  // MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
   const int64_t left =
       RawSyscall(__NR_move_pages, Arg(pid_), addresses.size(), AddressOf(addresses.data()),
-                 AddressOf(nodes.data()), AddressOf(status.data()), kMove);
+                 AddressOf(nodes.data()), AddressOf(status.data()),
+                 whose == Whose::kAll ? kMoveAll : kMoveOwn);
   if (left < 0) return std::unexpected(ErrnoOf(left));
   return left;
 }

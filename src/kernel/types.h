@@ -115,6 +115,10 @@ struct PageEntry {
   constexpr uint64_t frame() const { return raw & ((uint64_t{1} << 55) - 1); }
 };
 
+// Which pages move_pages(2) moves: those that no other process maps, or all (which takes
+// CAP_SYS_NICE).
+enum class Whose : uint8_t { kOnlyOwn, kAll };
+
 // Features of a userfaultfd descriptor (uapi/linux/userfaultfd.h).
 inline constexpr uint64_t kFeatureEventFork = 1u << 1;  // CAP_SYS_PTRACE in who makes UFFDIO_API
 inline constexpr uint64_t kFeatureEventRemap = 1u << 2;

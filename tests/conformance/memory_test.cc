@@ -194,7 +194,7 @@ TEST_P(Memory, MovePagesTellsEachPage) {
                                 memory + 3 * kPageBytes};
   const int32_t nodes[] = {node, node, node, node};
   int32_t status[] = {kUnwritten, kUnwritten, kUnwritten, kUnwritten};
-  const auto left = kernel_.MovePages(addresses, nodes, status);
+  const auto left = kernel_.MovePages(addresses, nodes, status, kernel::Whose::kOnlyOwn);
   ASSERT_TRUE(left.has_value());
   EXPECT_EQ(*left, 0);
   EXPECT_EQ(status[0], node);
@@ -208,7 +208,8 @@ TEST_P(Memory, MovePagesRefusesANodeThatIsNotThere) {
   const uint64_t addresses[] = {memory, memory + kPageBytes};
   const int32_t nodes[] = {NodeOf(memory), 900};
   int32_t status[] = {kUnwritten, kUnwritten};
-  EXPECT_EQ(kernel_.MovePages(addresses, nodes, status).error(), Errno::kNoDevice);
+  EXPECT_EQ(kernel_.MovePages(addresses, nodes, status, kernel::Whose::kOnlyOwn).error(),
+            Errno::kNoDevice);
   EXPECT_EQ(status[0], nodes[0]);
   EXPECT_EQ(status[1], kUnwritten);
 }
@@ -241,7 +242,7 @@ TEST_P(Memory, MovePagesMovesToTheOtherNode) {
   const uint64_t addresses[] = {memory, memory + kPageBytes};
   const int32_t nodes[] = {other, other};
   int32_t status[] = {kUnwritten, kUnwritten};
-  EXPECT_EQ(kernel_.MovePages(addresses, nodes, status), 0);
+  EXPECT_EQ(kernel_.MovePages(addresses, nodes, status, kernel::Whose::kOnlyOwn), 0);
   EXPECT_EQ(status[0], other);
   EXPECT_EQ(NodeOf(memory + kPageBytes), other);
   ExpectFilled(memory, 2, memory);
@@ -256,7 +257,7 @@ TEST_P(Memory, MovePagesLeavesPinnedPages) {
   const uint64_t addresses[] = {memory, memory + kPageBytes};
   const int32_t nodes[] = {other, other};
   int32_t status[] = {kUnwritten, kUnwritten};
-  EXPECT_EQ(kernel_.MovePages(addresses, nodes, status), 1);
+  EXPECT_EQ(kernel_.MovePages(addresses, nodes, status, kernel::Whose::kOnlyOwn), 1);
   EXPECT_EQ(status[0], kUnwritten);  // nor is it written for those that did move
   EXPECT_EQ(status[1], kUnwritten);
   EXPECT_EQ(NodeOf(memory), node);
@@ -269,7 +270,7 @@ TEST_P(Memory, MovePagesLeavesSharedPages) {
   const int32_t other = 1 - NodeOf(memory);
   const auto child = Fork();
   int32_t status = kUnwritten;
-  EXPECT_EQ(kernel_.MovePages({&memory, 1}, {&other, 1}, {&status, 1}), 0);
+  EXPECT_EQ(kernel_.MovePages({&memory, 1}, {&other, 1}, {&status, 1}, kernel::Whose::kOnlyOwn), 0);
   EXPECT_EQ(status, -EACCES);
 }
 

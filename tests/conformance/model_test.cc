@@ -203,7 +203,8 @@ TEST_F(Model, AFullNodeStopsMovePagesHalfway) {
   for (uint64_t i = 0; i < kPages; ++i) addresses.push_back(live_ + i * kPageBytes);
   const std::vector<int32_t> nodes(kPages, 1);
   std::vector<int32_t> status(kPages, -12345);
-  EXPECT_EQ(kernel_.MovePages(addresses, nodes, status).error(), Errno::kNoMemory);
+  EXPECT_EQ(kernel_.MovePages(addresses, nodes, status, kernel::Whose::kOnlyOwn).error(),
+            Errno::kNoMemory);
   EXPECT_EQ(status[0], -12345);
   EXPECT_EQ(NodeOf(live_ + 5 * kPageBytes), 1);
   EXPECT_EQ(NodeOf(live_ + 6 * kPageBytes), 0);
@@ -218,7 +219,7 @@ TEST_F(Model, MovePagesTakesAHugePageByOneAddress) {
   const uint64_t addresses[] = {huge, huge + kPageBytes};
   const int32_t nodes[] = {1, 1};
   int32_t status[] = {-12345, -12345};
-  EXPECT_EQ(kernel_.MovePages(addresses, nodes, status), 0);
+  EXPECT_EQ(kernel_.MovePages(addresses, nodes, status, kernel::Whose::kOnlyOwn), 0);
   EXPECT_EQ(status[0], 1);
   EXPECT_EQ(status[1], -EBUSY);
   EXPECT_EQ(NodeOf(huge + 511 * kPageBytes), 1);

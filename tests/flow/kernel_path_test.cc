@@ -19,5 +19,28 @@ TEST_F(Flow, OnePinnedPageDoesNotKeepOtherTargetsBack) {
   world_.app.Unpin({to_one.start, kPageBytes});
 }
 
+// `drover move --shared` is two jobs: no page is asked for by both, and none by neither.
+TEST_F(Flow, WhatAProcessHasAloneAndTheRestAreTwoJobs) {
+  World::MapOptions shared_memory;
+  shared_memory.shared = shared_memory.file = true;
+  const Range alone = world_.MapFilled(8), forked = world_.MapFilled(16),
+              memory = world_.MapFilled(32, shared_memory);
+  const uint64_t child = world_.app.Share(forked);
+  Job job = world_.ToNode(1);
+  job.scope = Scope::kAlone;
+  EXPECT_EQ(world_.Run(job).pages_requested, 8u);
+  EXPECT_EQ(world_.recorder.Count(alone, Outcome::kMoved), 8u);
+  job.scope = Scope::kOthers;
+  job.own_path = false;
+  Job plan = job;
+  plan.plan_only = true;
+  EXPECT_EQ(world_.Run(plan).moved_kernel_path, 48u);
+  EXPECT_EQ(world_.Run(job).pages_requested, 48u);
+  EXPECT_EQ(world_.result.moved_kernel_path, 48u);
+  EXPECT_EQ(world_.NodeOf(forked.start), 1);
+  EXPECT_EQ(world_.NodeOf(memory.start), 1);
+  world_.app.EndChild(child);
+}
+
 }  // namespace
 }  // namespace drover::flow

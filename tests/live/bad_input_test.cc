@@ -62,6 +62,16 @@ TEST(BadInput, AnotherUsersProcess) {
   EXPECT_TRUE(subject.EndsRight());
 }
 
+TEST(BadInput, SharedPagesTakeTheRightToMoveThem) {
+  Subject subject({}, {"--mib", "1", "--idle", "--user", "65534"});
+  ASSERT_NE(subject.pid(), 0);
+  ExpectRefused(
+      RunCommand({"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+                  Built("drover"), "move", std::to_string(subject.pid()), "--to", "0", "--shared"}),
+      5, "CAP_SYS_NICE; run drover as root");
+  EXPECT_TRUE(subject.EndsRight());
+}
+
 struct BadWord {
   std::vector<std::string> words;
   int exit_code;
@@ -70,7 +80,8 @@ struct BadWord {
 class BadWords : public testing::TestWithParam<BadWord> {};
 INSTANTIATE_TEST_SUITE_P(
     All, BadWords,
-    testing::Values(BadWord{{"--to", "63"}, 4, "node 63 does not exist"},
+    testing::Values(BadWord{{"--to", "same", "--shared"}, 2, "cannot do `--to same`"},
+                    BadWord{{"--to", "63"}, 4, "node 63 does not exist"},
                     BadWord{{"--to", "64"}, 4, "does not exist"},
                     BadWord{{"--to", "4294967297"}, 2, "is no list of nodes"},
                     BadWord{{"--to", "0x"}, 2, "is no list of nodes"},

@@ -78,6 +78,11 @@ std::span<const Row> ExpectedRows() {
   return kRows;
 }
 
+Fate SharedFateOf(const Row& row) {
+  const flow::Why why = row.other.why;
+  return why == kShared || why == kMerged || why == kSeveralProcesses ? kKernel : row.other;
+}
+
 bool MachineHas(Needs needs) {
   switch (needs) {
     case Needs::kAnyMachine:

@@ -36,6 +36,8 @@ struct Row {
 };
 
 std::span<const Row> ExpectedRows();
+// To another node, with --shared: what only others hold back moves, too.
+Fate SharedFateOf(const Row& row);
 bool MachineHas(Needs needs);
 
 }  // namespace drover::memory

@@ -37,13 +37,13 @@ def fate_of(fates, column, kind):
 
 def table(kinds, kernels, fates, causes):
     lines = ['Asserted on Linux ' + ' and '.join(kernels) + '.', '',
-             '| memory | `--to same` | `--to` another node |', '|---|---|---|']
+             '| memory | `--to same` | `--to` another node | and with `--shared` |', '|---|---|---|---|']
     used, untested = set(), []
     for name, what in kinds:
-        same, other = (fate_of(fates, column, name) for column in ('same', 'other'))
-        lines.append(f'| {what} | {same} | {other} |')
-        used.update(fate.removeprefix('stays: ') for fate in (same, other) if fate.startswith('stays: '))
-        if 'untested' in same + other:
+        row = [fate_of(fates, column, name) for column in ('same', 'other', 'shared')]
+        lines.append('| ' + ' | '.join([what, *row]) + ' |')
+        used.update(fate.removeprefix('stays: ') for fate in row if fate.startswith('stays: '))
+        if any('untested' in fate for fate in row):
             untested.append(what)
     lines += ['', f'Untested on these kernels: {len(untested)}' + (f' ({", ".join(untested)})' if untested else '') + '.',
               '', '| why it stays | for how long | what helps |', '|---|---|---|']

@@ -135,8 +135,12 @@ int NodeOf(const SubjectWith& subject) {
 
 class Table : public testing::TestWithParam<Row> {
  protected:
+  enum class How { kSame, kOther, kShared };
   // Moves the kind of the row, and looks at what came of it. False: this machine cannot have it.
-  bool Check(const std::string& column, const Fate& expected, bool to_other_node) {
+  bool Check(How how, const Fate& expected) {
+    static constexpr const char* kColumns[] = {"same", "other", "shared"};
+    const std::string column = kColumns[static_cast<int>(how)];
+    const bool to_other_node = how != How::kSame;
     const KsmRuns ksm(std::string(GetParam().kind) == "merged");
     SubjectWith subject(GetParam().kind);
     if (!subject.cannot().empty()) {
@@ -149,14 +153,15 @@ class Table : public testing::TestWithParam<Row> {
     std::snprintf(range, sizeof range, "0x%lx+%lu", subject.start(), subject.bytes());
     const std::string node = to_other_node ? std::to_string(1 - NodeOf(subject)) : "same";
     const auto before = subject.Entries();
-    const std::vector<std::string> move = {live::Built("drover"),
-                                           "move",
-                                           std::to_string(subject.pid()),
-                                           "--to",
-                                           node,
-                                           "--range",
-                                           range,
-                                           "--json"};
+    std::vector<std::string> move = {live::Built("drover"),
+                                     "move",
+                                     std::to_string(subject.pid()),
+                                     "--to",
+                                     node,
+                                     "--range",
+                                     range,
+                                     "--json"};
+    if (how == How::kShared) move.push_back("--shared");
     // A plan tries out how fast it goes, which takes seconds under emulation.
     if (!TwoNodes()) {
       auto plan = move;
@@ -209,8 +214,11 @@ INSTANTIATE_TEST_SUITE_P(Of, Table, testing::ValuesIn(ExpectedRows().begin(), Ex
                          });
 
 TEST_P(Table, IsWhatThenHappens) {
-  bool tested = Check("same", GetParam().same, false);
-  if (TwoNodes()) tested &= Check("other", GetParam().other, true);
+  bool tested = Check(How::kSame, GetParam().same);
+  if (TwoNodes()) {
+    tested &= Check(How::kOther, GetParam().other);
+    tested &= Check(How::kShared, SharedFateOf(GetParam()));
+  }
   if (!tested) Verdict::untested.push_back(GetParam().kind);
   if (tested && !HasFailure()) ++Verdict::rows;
 }

@@ -132,8 +132,8 @@ namespace {
 class PageMover {
  public:
   PageMover(model::Machine& machine, std::span<const uint64_t> addresses,
-            std::span<const int32_t> nodes, std::span<int32_t> status)
-      : machine_(machine), addresses_(addresses), nodes_(nodes), status_(status) {}
+            std::span<const int32_t> nodes, std::span<int32_t> status, Whose whose)
+      : machine_(machine), addresses_(addresses), nodes_(nodes), status_(status), whose_(whose) {}
 
   Result<int64_t> Run() {
     for (size_t i = 0; i < addresses_.size(); ++i) {
@@ -169,7 +169,7 @@ class PageMover {
       *status = Negative(Errno::kFault);
     else if (page->folio->node == nodes_[i])
       *status = nodes_[i];
-    else if (page->folio->children > 0)
+    else if (page->folio->children > 0 && whose_ == Whose::kOnlyOwn)
       *status = Negative(Errno::kAccess);
     else if (IsQueued(page->folio.get()))
       *status = Negative(Errno::kBusy);
@@ -210,15 +210,17 @@ class PageMover {
   const std::span<const uint64_t> addresses_;
   const std::span<const int32_t> nodes_;
   const std::span<int32_t> status_;
+  const Whose whose_;
   std::vector<size_t> queue_;
 };
 
 }  // namespace
 
 Result<int64_t> ModelKernel::MovePages(std::span<const uint64_t> addresses,
-                                       std::span<const int32_t> nodes, std::span<int32_t> status) {
+                                       std::span<const int32_t> nodes, std::span<int32_t> status,
+                                       Whose whose) {
   const auto lock = machine_.Enter(Call::kMovePages);
-  return PageMover(machine_, addresses, nodes, status).Run();
+  return PageMover(machine_, addresses, nodes, status, whose).Run();
 }
 
 Errno ModelKernel::PreferNode(Range range, Node node) {
