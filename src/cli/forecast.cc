@@ -84,7 +84,9 @@ class Trial {
       request_.target.node = way_.to;
       request_.plan_only = plan_only;
       const auto moved = engine_.Move(request_);
-      if (!moved.has_value() || moved->pages_moved < bytes / kPageBytes / 2) continue;
+      if (!moved.has_value() || moved->pages_moved == 0 ||
+          moved->pages_moved < bytes / kPageBytes / 2)
+        continue;
       seen.push_back(
           {moved->seconds, moved->window.p50_us, moved->window.count, moved->pages_moved});
     }

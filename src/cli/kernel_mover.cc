@@ -16,13 +16,15 @@ namespace {
 
 class Outside final : public flow::Observer {
  public:
-  Outside(int records, const std::atomic<bool>& cancel,
+  Outside(int records, bool second_half, const std::atomic<bool>& cancel,
           const std::function<void(const control::Progress&)>& progress)
-      : records_(records), cancel_(cancel), progress_(progress) {}
+      : records_(records), second_half_(second_half), cancel_(cancel), progress_(progress) {}
 
   void PagesDone(uint64_t address, uint64_t pages, int32_t target, flow::Outcome outcome,
                  flow::Why why) override {
     done_ += pages;
+    // After a first half, what that has moved.
+    if (second_half_ && outcome == flow::Outcome::kAlreadyThere) return;
     const control::PageRecord record{address, static_cast<uint32_t>(pages),
                                      static_cast<uint8_t>(outcome), static_cast<uint8_t>(why),
                                      static_cast<int16_t>(target)};
@@ -38,6 +40,7 @@ class Outside final : public flow::Observer {
 
  private:
   int records_;
+  const bool second_half_;  // of a move of shared pages
   const std::atomic<bool>& cancel_;
   const std::function<void(const control::Progress&)>& progress_;
   uint64_t done_ = 0;
@@ -75,7 +78,7 @@ std::expected<flow::JobResult, Error> MoveFromOutside(
   flow::Job from_outside = job;
   from_outside.own_path = false;
   auto result = std::make_unique<flow::JobResult>(preset);
-  Outside observer(records, cancel, progress);
+  Outside observer(records, job.shared, cancel, progress);
   flow::RunJob(*engine, from_outside, observer, result.get());
   kernel.Unmap(arena);
   kernel.Close();

@@ -59,11 +59,9 @@ std::expected<flow::Job, Error> JobOf(const Options& options, const topology::No
   job.batch_bytes = *batch;
   job.plan_only = options.dry_run;
   job.verify = options.verify;
-  if (options.shared) {
+  if (options.shared)
     if (const auto able = CheckShared(job.placement); !able.has_value())
       return std::unexpected(able.error());
-    job.scope = flow::Scope::kAlone;  // and then the others
-  }
   if (const auto parsed = library::ParseMigrator(options.migrator, &job); !parsed.has_value())
     return std::unexpected(parsed.error());
   if (!options.range.empty()) {
@@ -105,18 +103,18 @@ std::expected<flow::JobResult, Error> Perform(const control::ProcessInfo& proces
 
 // With --shared in two halves.
 std::expected<flow::JobResult, Error> PerformAll(const control::ProcessInfo& process,
-                                                 const flow::Job& job, int records,
+                                                 const flow::Job& job, bool shared, int records,
                                                  report::ProgressLine& line) {
   auto result = Perform(process, job, records, line);
-  if (!result.has_value() || job.scope != flow::Scope::kAlone) return result;
+  if (!result.has_value() || !shared) return result;
   return MoveShared(process, job, *result, records, interrupted, [&](const control::Progress& now) {
     line.Show(now.pages_done, now.pages_estimated);
   });
 }
 
-// The same job, by what it asks for in both halves.
-flow::Job Whole(flow::Job job) {
-  if (job.scope == flow::Scope::kAlone) job.scope = flow::Scope::kOthers;
+// The job as one, by what it asks for.
+flow::Job Whole(flow::Job job, const Options& options) {
+  job.shared = options.shared;
   return job;
 }
 
@@ -148,7 +146,7 @@ int ShowPlan(const Options& options, const flow::Job& job, const flow::JobResult
                      .idle_cpus = forecast.idle_cpus,
                      .needs = {},
                      .pool_bytes = 2 * job.batch_bytes};
-  for (const auto& [node, need] : MemoryNeeded(options.pid, Whole(job)))
+  for (const auto& [node, need] : MemoryNeeded(options.pid, Whole(job, options)))
     shown.needs.push_back({node, need.bytes_to_come, need.bytes_free});
   if (options.json) {
     auto document = JsonHead("move");
@@ -170,7 +168,8 @@ int Move(const Options& options) {
   if (!job.has_value()) return Fail(job.error());
   const auto process = control::CheckTarget(options.pid);
   if (!process.has_value()) return Fail(process.error());
-  if (const auto fits = CheckRangesAndMemory(options.pid, Whole(*job), nodes); !fits.has_value())
+  if (const auto fits = CheckRangesAndMemory(options.pid, Whole(*job, options), nodes);
+      !fits.has_value())
     return Fail(fits.error());
   for (const std::string& warning : WarningsFor("/", options.pid, job->placement))
     fmt::print(stderr, "drover: {}\n", warning);
@@ -181,11 +180,11 @@ int Move(const Options& options) {
                  job->helper_count + 1, job->copy_threads);
   }
   const int records = memfd_create("drover-records", MFD_CLOEXEC);
-  const Witness witness(options.pid, Whole(*job), !options.dry_run);
+  const Witness witness(options.pid, Whole(*job, options), !options.dry_run);
   std::expected<flow::JobResult, Error> result;
   {
     report::ProgressLine line;
-    result = PerformAll(*process, *job, records, line);
+    result = PerformAll(*process, *job, options.shared, records, line);
   }
   if (!result.has_value()) return Fail(result.error());
   if (options.dry_run) return ShowPlan(options, *job, *result);

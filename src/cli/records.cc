@@ -53,6 +53,26 @@ void Records::ForEach(const std::function<void(const control::PageRecord&)>& vis
   }
 }
 
+void KeepMoved(int file, uint64_t pages_requested) {
+  constexpr size_t kSome = 1024;
+  std::vector<control::PageRecord> some(kSome);
+  const uint64_t records_max = std::min<uint64_t>(pages_requested, INT64_MAX / sizeof some[0]);
+  const auto end = static_cast<off_t>(records_max * sizeof some[0]);
+  off_t from = 0, to = 0;
+  for (ssize_t got;
+       from < end && (got = pread(file, some.data(), kSome * sizeof some[0], from)) > 0;
+       from += got) {
+    some.resize(static_cast<size_t>(got) / sizeof some[0]);
+    std::erase_if(some,
+                  [](const auto& record) { return !IsOutcome(record, flow::Outcome::kMoved); });
+    const size_t bytes = some.size() * sizeof some[0];
+    if (pwrite(file, some.data(), bytes, to) != static_cast<ssize_t>(bytes)) break;
+    to += static_cast<off_t>(bytes);
+    some.resize(kSome);
+  }
+  if (ftruncate(file, to) == 0) lseek(file, to, SEEK_SET);
+}
+
 std::optional<uint64_t> CountMovedBack(int pid, const flow::Placement& placement,
                                        const Records& records) {
   if (placement.same) return std::nullopt;

@@ -26,6 +26,10 @@ class Records {
   uint64_t pages_max_;
 };
 
+// Drops from a file of records all but those of moved pages, and leaves it ready for more. There
+// are at most as many as pages that were requested.
+void KeepMoved(int file, uint64_t pages_requested);
+
 // Moved pages that are elsewhere by now than on the node that they were moved to; nullopt where no
 // node was named.
 std::optional<uint64_t> CountMovedBack(int pid, const flow::Placement& placement,

@@ -1,6 +1,7 @@
-// The second half of `drover move --shared`: what the process does not have alone. It goes by
-// move_pages(2) for all who map it (MPOL_MF_MOVE_ALL), from here, because that takes a right which
-// an agent has seldom.
+// The second half of `drover move --shared`. The first one has moved what the process's agent can;
+// this one asks for all its memory once more, files and shared memory included, and moves what is
+// not there yet by move_pages(2) for all who map it (MPOL_MF_MOVE_ALL). From here, because that
+// takes a right which an agent has seldom.
 #pragma once
 
 #include <atomic>
@@ -14,10 +15,11 @@
 
 namespace drover::cli {
 
-// May this user, and can the kernel path do what is asked?
+// May this user, and can it be done in two halves?
 [[nodiscard]] std::expected<void, Error> CheckShared(const flow::Placement& placement);
 
-// `job` as for the first half, whose result is `first`; returns both together.
+// `job` and `first`: the first half and its result. `records`: what became of each page in it; in
+// the end of both. Returns both together.
 [[nodiscard]] std::expected<flow::JobResult, Error> MoveShared(
     const control::ProcessInfo& process, const flow::Job& job, const flow::JobResult& first,
     int records, const std::atomic<bool>& cancel,

@@ -37,7 +37,7 @@ struct Batch {
   uint64_t opened_ns = 0;  // begin of the window; 0: none is open
   bool any_away = false;   // a page has been isolated
   uint32_t refusals = 0;   // since then
-  uint32_t refusals_before = 0;
+  uint32_t refusals_before = 0, refusals_before_max = kRefusalsPerWindowMax;
   uint32_t agains = 0;
   uint32_t followed_count = 0;
   Range followed[kFollowedRangesMax];  // registered because the application moved them

@@ -65,23 +65,31 @@ bool Collector::NextStretch() {
   }
 }
 
-// Cuts the stretch before the engine's own memory, or moves its start behind it.
+// Cuts the stretch before memory that is not asked for, or moves its start behind it.
 void Collector::LeaveOutOwn() {
-  if (!RuleHolds(Rule::kExcludeOwn)) return;
+  const Job& job = *engine_.job;
+  const std::span<const Range> left_out(job.left_out, job.left_out_count);
   for (bool again = true; again;) {
-    again = false;
-    for (const Range& own : engine_.OwnRanges()) {
-      if (!own.Overlaps(stretch_)) continue;
-      if (own.start > stretch_.start) {
-        stretch_.length = own.start - stretch_.start;
-      } else {
-        const uint64_t end = stretch_.end();
-        stretch_.start = own.end() < end ? own.end() : end;
-        stretch_.length = end - stretch_.start;
-        again = true;
-      }
+    again = LeaveOut(left_out);
+    if (RuleHolds(Rule::kExcludeOwn)) again = LeaveOut(engine_.OwnRanges()) || again;
+  }
+}
+
+// True: the start has been moved, perhaps into another of the ranges.
+bool Collector::LeaveOut(std::span<const Range> ranges) {
+  bool moved = false;
+  for (const Range& range : ranges) {
+    if (!range.Overlaps(stretch_)) continue;
+    if (range.start > stretch_.start) {
+      stretch_.length = range.start - stretch_.start;
+    } else {
+      const uint64_t end = stretch_.end();
+      stretch_.start = range.end() < end ? range.end() : end;
+      stretch_.length = end - stretch_.start;
+      moved = true;
     }
   }
+  return moved;
 }
 
 bool Collector::Next(Piece* piece) {
@@ -159,7 +167,6 @@ bool Collector::CutPiece(Piece* piece) {
     }
   }
   error_ = FindTargets(piece, regions);
-  if (error_ == Errno::kOk) error_ = LeaveOutOfScope(piece);
   if (error_ != Errno::kOk) {
     stretch_.length = 0;
     return false;
@@ -216,22 +223,6 @@ kernel::Errno Collector::FindTargets(Piece* piece, uint64_t regions) {
     const int16_t target = TargetOf(engine_.nodes[k], of_spread);
     const uint64_t i = (engine_.addresses[k] - piece->range.start) / kPageBytes;
     for (uint64_t j = i; j < i + step; ++j) piece->target[j] = target;
-  }
-  return Errno::kOk;
-}
-
-// A huge page goes with its first page.
-kernel::Errno Collector::LeaveOutOfScope(Piece* piece) {
-  const Scope scope = engine_.job->scope;
-  if (scope == Scope::kPrivate) return Errno::kOk;
-  const uint64_t pages = piece->range.length / kPageBytes, step = piece->huge ? kPagesPerHuge : 1;
-  const Errno error = engine_.kernel.ReadEntries(piece->range.start, {engine_.entries, pages});
-  if (error != Errno::kOk) return error;
-  for (uint64_t first = 0; first < pages; first += step) {
-    const kernel::PageEntry entry = engine_.entries[first];
-    const bool alone = !entry.file_or_shared() && entry.exclusive();
-    if (alone == (scope == Scope::kAlone)) continue;
-    for (uint64_t i = first; i < first + step; ++i) piece->target[i] = Piece::kAbsent;
   }
   return Errno::kOk;
 }

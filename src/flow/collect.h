@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "flow/engine.h"
 
@@ -37,12 +38,11 @@ class Collector {
   // The next stretch of memory with one fate: in one mapping, in the request, not the engine's.
   bool NextStretch();
   void LeaveOutOwn();
+  bool LeaveOut(std::span<const Range> ranges);
   // Cuts the first piece with a present page off the stretch; false: none is left in it.
   bool CutPiece(Piece* piece);
   std::optional<kernel::PageRegion> FindFirst();
   [[nodiscard]] kernel::Errno FindTargets(Piece* piece, uint64_t regions);
-  // By the job's scope.
-  [[nodiscard]] kernel::Errno LeaveOutOfScope(Piece* piece);
   int16_t TargetOf(int32_t node, int16_t of_spread) const;
   int16_t NextOfSpread(uint64_t pages);
   uint64_t forbidden() const;

@@ -94,6 +94,13 @@ bool EmptyArea(Engine& engine) {
   return engine.kernel.Advise(area, Advice::kDontNeed) == Errno::kOk;
 }
 
+// From now on somebody may wait for a page.
+void NoteAway(Engine& engine) {
+  if (engine.batch.any_away) return;
+  engine.batch.any_away = true;
+  engine.batch.opened_ns = engine.kernel.NowNs();
+}
+
 // After an answer that is not full success the page table of the isolation area says what is out.
 // A page there has come from the live range: the area was empty.
 void ProveOut(Engine& engine, uint64_t first, uint64_t end, uint64_t believed) {
@@ -112,7 +119,7 @@ void ProveOut(Engine& engine, uint64_t first, uint64_t end, uint64_t believed) {
     if (!entries[i - first].holds_page()) continue;
     if (i >= believed) ++engine.result->moves_denied;
     batch.state[i] = PageState::kIsolated;
-    batch.any_away = true;
+    NoteAway(engine);
   }
 }
 
@@ -120,7 +127,7 @@ void ProveOut(Engine& engine, uint64_t first, uint64_t end, uint64_t believed) {
 bool RefusedEnough(const Batch& batch) {
   if (!RuleHolds(Rule::kBoundRefusals)) return false;
   return batch.refusals >= kRefusalsPerWindowMax ||
-         batch.refusals_before >= kRefusalsBeforeWindowMax;
+         batch.refusals_before >= batch.refusals_before_max;
 }
 
 Why WhyOf(Errno error) {
@@ -153,7 +160,7 @@ void IsolateRun(Engine& engine, uint64_t at, uint64_t end) {
                            (run_end - at) * kPageBytes);
     if (answer.error == Errno::kOk) {
       for (; at < run_end; ++at) batch.state[at] = PageState::kIsolated;
-      batch.any_away = true;
+      NoteAway(engine);
       continue;
     }
     ProveOut(engine, at, run_end, at + answer.bytes / kPageBytes);

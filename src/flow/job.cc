@@ -6,7 +6,7 @@ bool IsValid(const Job& job) {
   if (job.batch_bytes == 0 || job.batch_bytes > kBatchBytesMax ||
       job.batch_bytes % kPageBytes != 0 || job.range_count > kRangesMax || job.copy_threads < 1 ||
       job.copy_threads > kCopyThreadsMax || job.helper_count >= job.copy_threads ||
-      job.scope > Scope::kOthers ||
+      job.left_out_count > kLeftOutMax ||
       (job.engine != CopyEngine::kSerial && job.engine != CopyEngine::kThreads))
     return false;
   uint64_t at = 0;

@@ -64,35 +64,32 @@ struct Placement {
   uint32_t spread_weight[kNodesMax] = {};  // share of each, any unit
 };
 
-// Which pages of the memory that is asked for a job takes. A move of all (`drover move --shared`)
-// is two jobs: what the process has alone, in the process; the others, by somebody who may move
-// pages of several processes.
-enum class Scope : uint8_t {
-  kPrivate,  // private memory; in a named range all that there is
-  kAlone,    // private memory, pages that no other process maps
-  kOthers,   // all but those: files, shared memory, what several processes map
-};
-
 enum class CopyEngine : uint8_t { kSerial, kThreads };
 
 struct Job {
   Placement placement;
-  Scope scope = Scope::kPrivate;
   uint64_t batch_bytes = kBatchBytesDefault;  // a multiple of the page size, up to kBatchBytesMax
   CopyEngine engine = CopyEngine::kSerial;
   uint32_t copy_threads = 1;  // as asked for, the caller included
   // Where the helpers are put (topology/helpers.h); fewer than asked for where CPUs are busy.
   uint32_t helper_count = 0;
   int16_t helper_cpus[kCopyThreadsMax] = {};  // negative: anywhere
-  bool plan_only = false;    // say what would become of each page, and touch nothing
-  bool verify = false;       // compare each copy, and look for late writes (verify.h)
+  bool plan_only = false;  // say what would become of each page, and touch nothing
+  bool verify = false;     // compare each copy, and look for late writes (verify.h)
+  // Files and shared memory, too, and what several processes map for all of them
+  // (MPOL_MF_MOVE_ALL, which takes CAP_SYS_NICE). By the kernel path.
+  bool shared = false;
   bool own_path = true;      // may UFFDIO_MOVE be used
   bool kernel_path = true;   // may move_pages(2) be used
   uint32_t range_count = 0;  // 0: all private memory of the process
   Range ranges[kRangesMax] = {};
 
+  // Not asked for: what an agent has for itself, where the job is not the agent's.
+  uint32_t left_out_count = 0;
+  Range left_out[kLeftOutMax] = {};
+
   // Are pages of files and of shared memory asked for?
-  bool AsksForFiles() const { return scope == Scope::kOthers || range_count > 0; }
+  bool AsksForFiles() const { return shared || range_count > 0; }
 };
 
 // Is every field within its bounds, and are the ranges whole pages, rising and disjoint? What comes
@@ -207,6 +204,8 @@ struct JobResult {
   LateWrite late[kLateWritesNamed] = {};
   Trouble own_path_trouble = Trouble::kNone;  // why the own path was left, for the rest or all
   uint32_t own_path_detail = 0;
+  uint32_t own_count = 0;  // the engine's memory, which was not asked for
+  Range own[kOwnRangesMax] = {};
   Trouble ended_by = Trouble::kNone;  // why the job ended before its end
   uint32_t ended_detail = 0;
 };

@@ -37,7 +37,7 @@ uint32_t Send(Engine& engine, uint32_t first, uint32_t end, Errno* error) {
   const auto left = engine.kernel.MovePages(
       {engine.kernel_address + first, count}, {engine.kernel_target + first, count},
       {engine.kernel_status + first, count},
-      engine.job->scope == Scope::kOthers ? kernel::Whose::kAll : kernel::Whose::kOnlyOwn);
+      engine.job->shared ? kernel::Whose::kAll : kernel::Whose::kOnlyOwn);
   *error = left.has_value() ? Errno::kOk : left.error();
   uint32_t tried = first;
   while (tried < end && engine.kernel_status[tried] != kNotWritten) ++tried;

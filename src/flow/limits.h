@@ -30,6 +30,8 @@ inline constexpr uint32_t kMarksMax = kMarkSlots / 4 * 3;
 inline constexpr uint32_t kControlBlocksMax = 16384;
 inline constexpr uint32_t kRangesMax = 64;
 inline constexpr uint32_t kOwnRangesMax = 16;
+// Ranges that a job does not ask for: an agent's memory, and its image.
+inline constexpr uint32_t kLeftOutMax = 2 * kOwnRangesMax;
 inline constexpr uint32_t kNodesMax = 64;
 inline constexpr uint32_t kCopyThreadsMax = 16;
 // Threads that wait on one window and are told apart in the stall figures.
@@ -57,9 +59,10 @@ inline constexpr uint32_t kPiecesMendedAfterBusy = 16;
 // Threads that pthread_create has made and that may not have told the kernel their robust list.
 inline constexpr uint32_t kYoungThreadsMax = 1024;
 // Locked mappings, and those with a protection key, that are known before a window refuses them.
-inline constexpr uint32_t kUnlikeRangesMax = 256;
-// Refusals of a batch of which no page is away yet, so that nobody waits.
-inline constexpr uint32_t kRefusalsBeforeWindowMax = 512;
+inline constexpr uint32_t kUnlikeRangesMax = 4096;
+// Refusals of a batch of which no page is away yet: nobody waits for a page, but first touches and
+// gated calls do.
+inline constexpr uint32_t kRefusalsBeforeWindowMax = 64;
 // Windows for one piece: what a window has not come to is tried in another one.
 inline constexpr int kWindowsPerPieceMax = 8;
 // Mappings that the application itself has set to MADV_DONTFORK (looked up without fork events).

@@ -70,13 +70,14 @@ void PieceMover::MendAfterFork() {
 }
 
 void PieceMover::TryOwnPath(int16_t target) {
-  if (engine_.mend_pieces_left > 0) {
+  bool mended = engine_.mend_pieces_left > 0;
+  if (mended) {
     --engine_.mend_pieces_left;
     MendAfterFork();
   }
   bool again_what_refused = false;
   for (int window = 1; window <= kWindowsPerPieceMax; ++window) {
-    const bool going_on = MoveThoseLeft(target, window == 1, again_what_refused);
+    const bool going_on = MoveThoseLeft(target, window == 1, again_what_refused, mended);
     bool untried = false, curable = false, busy = false, rights = false;
     for (uint64_t i = 0; i < pages(); ++i) {
       if (piece.target[i] != target) continue;
@@ -88,14 +89,13 @@ void PieceMover::TryOwnPath(int16_t target) {
     if (rights) BookUnlike(target);
     if (busy) engine_.mend_pieces_left = kPiecesMendedAfterBusy;
     if (!going_on || !curable || (again_what_refused && !untried)) break;
-    if (!untried) {
-      again_what_refused = true;
-      MendAfterFork();
-    }
+    if (!mended || !untried) MendAfterFork();
+    mended = true;
+    again_what_refused = !untried;
   }
 }
 
-bool PieceMover::MoveThoseLeft(int16_t target, bool all, bool what_refused) {
+bool PieceMover::MoveThoseLeft(int16_t target, bool all, bool what_refused, bool mended) {
   Batch& batch = engine_.batch;
   const Node node{target >= 0 ? target : -1};
   uint64_t kept_area = 0;  // first, because it may carry late writes over by batches of its own
@@ -107,6 +107,7 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool all, bool what_refused) {
     const bool left = all || why_[i] == Why::kNotTried || (what_refused && Curable(why_[i]));
     return piece.target[i] == target && left;
   });
+  batch.refusals_before_max = mended ? kRefusalsBeforeWindowMax : kRefusalsPerWindowMax;
   const bool going_on = MoveBatch(engine_);
   for (uint64_t i = 0; i < pages(); ++i) {
     if (batch.state[i] == PageState::kNotWanted) continue;
@@ -155,8 +156,7 @@ void PieceMover::PredictKernelPath(uint64_t address, uint64_t count, int16_t tar
       engine_.kernel.ReadEntries(piece.range.start, {entries, pages()}) == Errno::kOk;
   for (uint64_t i = first; i < first + count; ++i) {
     const uint64_t page = piece.range.start + i * kPageBytes;
-    if (engine_.job->scope != Scope::kOthers && known && entries[i].present() &&
-        !entries[i].exclusive()) {
+    if (!engine_.job->shared && known && entries[i].present() && !entries[i].exclusive()) {
       Book(engine_, page, 1, target, Outcome::kNotMoved,
            cause == Why::kShared ? cause : Why::kSeveralProcesses);
     } else {

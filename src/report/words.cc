@@ -19,7 +19,8 @@ Words WordsOf(Why why) {
               "try again; a page that stays pinned moves only after its buffer is unregistered"};
     case Why::kShared:
       return {"shared with another process after a fork", true,
-              "try again after the child has ended; `--shared`, as root, moves it for both"};
+              "try again after the child has ended; with two nodes `--shared`, as root, moves it "
+              "for both"};
     case Why::kMerged:
       return {
           "merged with equal pages by the kernel (KSM)", true,
@@ -68,7 +69,7 @@ Words WordsOf(Why why) {
               "see `drover doctor`"};
     case Why::kSeveralProcesses:
       return {"mapped by several processes", false,
-              "`--shared`, as root, moves it for all of them"};
+              "with two nodes `--shared`, as root, moves it for all of them"};
     case Why::kNotMovable:
       return {"the kernel does not move this kind of page", false, "none"};
     case Why::kKernelRefused:

@@ -57,6 +57,24 @@ TEST_F(RecordsOf, AreReadInPieces) {
   EXPECT_EQ(read[3].address, 0x90000000u);
 }
 
+TEST_F(RecordsOf, AreReducedToWhatHasMovedBeforeASecondHalf) {
+  constexpr uint8_t kMoved = 0, kThere = 1, kNotMoved = 3;
+  std::vector<PageRecord> first;
+  for (uint64_t i = 0; i < 3000; ++i)
+    first.push_back({.address = 0x10000 + i * 4096,
+                     .pages = 1,
+                     .outcome = i % 3 == 0   ? kMoved
+                                : i % 3 == 1 ? kThere
+                                             : kNotMoved});
+  Write(first);
+  KeepMoved(file_, 3000);
+  Write({{.address = 0x90000000, .pages = 1, .outcome = kNotMoved}});
+  const auto read = Read(3000);
+  ASSERT_EQ(read.size(), 1001u);
+  for (uint64_t i = 0; i < 1000; ++i) EXPECT_EQ(read[i].address, 0x10000 + 3 * i * 4096);
+  EXPECT_EQ(read[1000].address, 0x90000000u);
+}
+
 TEST_F(RecordsOf, EndWhereTheResultSaysSo) {
   Write(std::vector<PageRecord>(10'000, {.address = 0x1000, .pages = 1}));
   EXPECT_EQ(Read(100).size(), 100u);

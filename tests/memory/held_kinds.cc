@@ -63,8 +63,8 @@ std::string FirstWord(const std::string& path) {
 Made Merged() {
   if (FirstWord("/sys/kernel/mm/ksm/run") != "1") return Cannot("KSM is switched off");
   constexpr size_t kBytes = 64 * kPage;
-  Made made{MapSmall(kBytes), kBytes, Content::kUnlooked};
-  std::memset(made.start, 0x5a, kBytes);
+  Made made{MapSmall(kBytes), kBytes, Content::kFilled};
+  std::memset(made.start, kFill, kBytes);
   if (madvise(made.start, kBytes, MADV_MERGEABLE) != 0) return Cannot("the kernel has no KSM");
   for (int i = 0; i < 300; ++i) {
     if (FirstWord("/proc/self/ksm_merging_pages") == "64") return made;

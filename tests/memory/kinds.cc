@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -54,8 +55,11 @@ uint64_t CountWrong(const Made& made) {
     const auto stamp = reinterpret_cast<uintptr_t>(page);
     const bool stamped = first == stamp && last == stamp;
     const bool zero = first == 0 && last == 0;
-    const bool right =
-        (stamped && made.content != Content::kZero) || (zero && made.content != Content::kStamped);
+    const bool filled = std::all_of(page, page + kPage, [](char byte) { return byte == kFill; });
+    const bool right = made.content == Content::kFilled
+                           ? filled
+                           : (stamped && made.content != Content::kZero) ||
+                                 (zero && made.content != Content::kStamped);
     wrong += right ? 0 : 1;
   }
   return wrong;

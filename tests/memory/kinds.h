@@ -11,10 +11,13 @@ namespace drover::memory {
 inline constexpr size_t kPage = 4096;
 inline constexpr size_t kHugePage = 2u << 20;
 
+inline constexpr char kFill = 0x5a;
+
 // What the pages of a kind must read in the end.
 enum class Content {
   kStamped,  // as Stamp has written them
   kZero,
+  kFilled,         // each byte is kFill
   kStampedOrZero,  // the kernel may have freed them in between
   kUnlooked,       // somebody else's, or no memory to read
 };

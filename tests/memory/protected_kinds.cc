@@ -28,9 +28,13 @@ Made Executable() {
 // Pages of no rights in the midst of others, as allocators and stacks have them.
 Made GuardOfNoRights() {
   Made made = Stamped();
-  madvise(made.start + 16 * kPage, 4 * kPage, MADV_DONTNEED);
-  mprotect(made.start + 16 * kPage, 4 * kPage, PROT_NONE);
-  made.content = Content::kStampedOrZero;
+  constexpr size_t kFirst = 16 * kPage, kBytes = 4 * kPage;
+  madvise(made.start + kFirst, kBytes, MADV_DONTNEED);
+  mprotect(made.start + kFirst, kBytes, PROT_NONE);
+  made.undo = [](const Made& self) {
+    mprotect(self.start + kFirst, kBytes, PROT_READ | PROT_WRITE);
+    Stamp(self.start + kFirst, kBytes);
+  };
   return made;
 }
 

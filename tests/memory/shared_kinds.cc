@@ -9,6 +9,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "memory/kinds.h"
 
@@ -21,7 +22,8 @@ constexpr size_t kBytes = 64 * kPage;
 int File(const char* folder) {
   const int file = open(folder, O_TMPFILE | O_RDWR, 0600);
   for (size_t at = 0; at < kBytes; at += kPage) {
-    const char page[kPage] = {};
+    char page[kPage];
+    std::memset(page, kFill, kPage);
     if (pwrite(file, page, kPage, static_cast<off_t>(at)) != static_cast<ssize_t>(kPage)) return -1;
   }
   return file;
@@ -29,7 +31,7 @@ int File(const char* folder) {
 
 Made OfFile(int file, int protection, int flags, bool write) {
   if (file < 0) return Cannot("no file to be had");
-  Made made{Map(kBytes, protection, flags, file), kBytes, Content::kZero};
+  Made made{Map(kBytes, protection, flags, file), kBytes, Content::kFilled};
   if (made.start == nullptr) return Cannot("the file cannot be mapped");
   for (size_t at = 0; at < kBytes; at += kPage) (void)*static_cast<volatile char*>(made.start + at);
   if (!write) return made;
