@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "control/agents.h"
+#include "flow/collect.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/maps_text.h"
 #include "report/words.h"
@@ -54,18 +55,6 @@ std::vector<Range> UnlikeMappings(LinuxKernel& kernel) {
   return ranges;
 }
 
-// Why a whole mapping is not for the own path.
-Why WhyNotOwn(const MappingCounts& counts, const std::vector<Range>& unlike) {
-  const kernel::Mapping& mapping = counts.mapping;
-  if (std::any_of(unlike.begin(), unlike.end(),
-                  [&](Range range) { return range.start == mapping.range.start; }))
-    return mapping.file || mapping.shared ? Why::kFile : Why::kRights;
-  if (mapping.file || mapping.shared) return Why::kFile;
-  if (mapping.stack) return Why::kStack;
-  if (!mapping.readable || !mapping.writable || mapping.executable) return Why::kRights;
-  return Why::kNone;
-}
-
 class Walker {
  public:
   Walker(LinuxKernel& kernel, bool huge_disabled)
@@ -77,7 +66,10 @@ class Walker {
   void Count(MappingCounts& counts) {
     const Range range = counts.mapping.range;
     special_ = counts.kind == MemoryKind::kSpecial;
-    const Why why = special_ ? Why::kNotMovable : WhyNotOwn(counts, unlike_);
+    Why why = special_ ? Why::kNotMovable : flow::WhyNotOwn(counts.mapping);
+    if (why == Why::kNone && std::any_of(unlike_.begin(), unlike_.end(),
+                                         [&](Range unlike) { return unlike.start == range.start; }))
+      why = Why::kRights;
     own_ = why == Why::kNone;
     if (!own_) counts.why = report::WordsOf(why).why;
     ForEachRegion(range, kernel::kPagePresent, kernel::kPageHuge | kernel::kPageZero,

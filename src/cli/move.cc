@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 
 #include "cli/command.h"
 #include "cli/forecast.h"
@@ -73,13 +74,12 @@ std::expected<flow::Job, Error> JobOf(const Options& options, const topology::No
   return job;
 }
 
+using ShowProgress = std::function<void(const control::Progress&)>;
+
 // By the agent where there is one that serves, else from outside.
 std::expected<flow::JobResult, Error> Perform(const control::ProcessInfo& process,
                                               const flow::Job& job, int records,
-                                              report::ProgressLine& line) {
-  const auto progress = [&](const control::Progress& now) {
-    line.Show(now.pages_done, now.pages_estimated);
-  };
+                                              const ShowProgress& progress) {
   flow::JobResult preset;
   const auto marker = control::FindServingMarker(process);
   if (!marker.has_value()) return std::unexpected(marker.error());
@@ -104,12 +104,10 @@ std::expected<flow::JobResult, Error> Perform(const control::ProcessInfo& proces
 // With --shared in two halves.
 std::expected<flow::JobResult, Error> PerformAll(const control::ProcessInfo& process,
                                                  const flow::Job& job, bool shared, int records,
-                                                 report::ProgressLine& line) {
-  auto result = Perform(process, job, records, line);
+                                                 const ShowProgress& progress) {
+  auto result = Perform(process, job, records, progress);
   if (!result.has_value() || !shared) return result;
-  return MoveShared(process, job, *result, records, interrupted, [&](const control::Progress& now) {
-    line.Show(now.pages_done, now.pages_estimated);
-  });
+  return MoveShared(process, job, *result, records, interrupted, progress);
 }
 
 // The job as one, by what it asks for.
@@ -184,7 +182,9 @@ int Move(const Options& options) {
   std::expected<flow::JobResult, Error> result;
   {
     report::ProgressLine line;
-    result = PerformAll(*process, *job, options.shared, records, line);
+    result = PerformAll(*process, *job, options.shared, records, [&](const control::Progress& now) {
+      line.Show(now.pages_done, now.pages_estimated);
+    });
   }
   if (!result.has_value()) return Fail(result.error());
   if (options.dry_run) return ShowPlan(options, *job, *result);

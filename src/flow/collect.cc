@@ -12,16 +12,15 @@ using kernel::kPagePresent;
 using kernel::kPageZero;
 using kernel::Mapping;
 
-// Why the own path cannot take pages of this mapping.
-Why NotOwn(const Mapping& mapping) {
+}  // namespace
+
+Why WhyNotOwn(const Mapping& mapping) {
   if (mapping.kernels_own) return Why::kNotMovable;
   if (mapping.file || mapping.shared) return Why::kFile;
   if (mapping.stack) return Why::kStack;
   if (!mapping.readable || !mapping.writable || mapping.executable) return Why::kRights;
   return Why::kNone;
 }
-
-}  // namespace
 
 uint64_t Collector::forbidden() const {
   return engine_.job->AsksForFiles() ? kPageZero : kPageFile | kPageZero;
@@ -145,7 +144,7 @@ bool Collector::CutPiece(Piece* piece) {
   }
   piece->range = {first.start, piece_end - first.start};
   piece->huge = huge;
-  piece->not_own = NotOwn(mapping_);
+  piece->not_own = WhyNotOwn(mapping_);
   if (piece->not_own == Why::kNone && IsUnlike(engine_, piece->range.start))
     piece->not_own = Why::kRights;
   uint64_t walk_end = 0;

@@ -23,6 +23,10 @@ struct Piece {
   int16_t target[kBatchPagesMax];
 };
 
+// Why the own path cannot take pages of this mapping, by what /proc/PID/maps says of it; kNone: it
+// can. (Locks and keys are not seen there: unlike.h.)
+[[nodiscard]] Why WhyNotOwn(const kernel::Mapping& mapping);
+
 class Collector {
  public:
   explicit Collector(Engine& engine) : engine_(engine) {}

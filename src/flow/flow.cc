@@ -216,6 +216,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   }
   engine.kernel.Unmap({*room, kRoomBytes});
   engine.own_count = own_before;
+  result->own_count = 0;
   for (const Range& own : engine.OwnRanges()) result->own[result->own_count++] = own;
   result->wall_ns = engine.kernel.NowNs() - begin_ns;
   engine.job = nullptr;

@@ -137,7 +137,7 @@ enum class SocketKind : uint8_t {
   kXdp,        // AF_XDP
 };
 
-// What a child gets of a mapping.
+// How a mapping may be marked; only /proc/PID/smaps tells.
 enum class Marked : uint8_t {
   kDontFork,    // a child does not inherit it
   kWipeOnFork,  // a child inherits it empty

@@ -47,7 +47,7 @@ TEST_F(Flow, RefusalsInOneWindowAreBounded) {
   world_.app.Unpin(pinned);
 }
 
-// With no page away nobody waits.
+// With no page away nobody waits for one, so that more may refuse.
 TEST_F(Flow, PagesThatAreAllPinnedAreAllTried) {
   const Range range = world_.MapFilled(64);
   world_.app.Pin(range);

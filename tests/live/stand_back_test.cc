@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "live/command.h"
+#include "live/ksm.h"
 
 namespace drover::live {
 namespace {
@@ -88,24 +89,12 @@ TEST_P(StandsBack, FromWhatIsUsedInTheMiddleOfAMove) {
 
 // The causes of what did not move are told apart: merged pages look like shared ones.
 TEST(NotMoved, MergedPagesAreNamed) {
-  const auto setting = [](const char* name, const char* value) {
-    std::ofstream(std::string("/sys/kernel/mm/ksm/") + name) << value;
-  };
-  std::string before, pages_before;
+  std::string before;
   std::ifstream("/sys/kernel/mm/ksm/run") >> before;
-  std::ifstream("/sys/kernel/mm/ksm/pages_to_scan") >> pages_before;
   ASSERT_EQ(before, "0") << "KSM is not to be had here, or runs already";
-  struct Restored {  // also where a check fails
-    std::string pages;
-    ~Restored() {
-      std::ofstream("/sys/kernel/mm/ksm/run") << "0";
-      std::ofstream("/sys/kernel/mm/ksm/pages_to_scan") << pages;
-    }
-  } const restored{pages_before};
   Subject subject(UnderDrover(), {"--mib", "1", "--uses", "equal_pages"});
   ASSERT_NE(subject.pid(), 0);
-  setting("pages_to_scan", "10000");
-  setting("run", "1");
+  const KsmRuns ksm;
   uint64_t merged = 0;
   for (int i = 0; i < 500 && merged < 32; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

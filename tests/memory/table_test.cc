@@ -2,22 +2,21 @@
 // row by row. Run where there is one node, each kind is asked for fresh pages; on two nodes it is
 // also sent to the other one. Each row is printed for the page that is made of them (page.py).
 #include <gtest/gtest.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "live/command.h"
+#include "live/ksm.h"
 #include "memory/expected.h"
 #include "memory/subject_with_kind.h"
 #include "report/words.h"
 #include "topology/nodes.h"
+#include "vm/kernels_account.h"
 
 namespace drover::memory {
 
@@ -59,36 +58,6 @@ class Verdict : public testing::Environment {
 };
 const auto* const kVerdict = testing::AddGlobalTestEnvironment(new Verdict);
 
-// KSM runs while the kind is made that wants it, and is then as it was.
-class KsmRuns {
- public:
-  explicit KsmRuns(bool wanted) : wanted_(wanted) {
-    if (!wanted_) return;
-    for (Setting& setting : settings_) {
-      std::ifstream(Path(setting)) >> setting.before;
-      std::ofstream(Path(setting)) << setting.meanwhile;
-    }
-  }
-  ~KsmRuns() {
-    for (const Setting& setting : settings_)
-      if (wanted_) std::ofstream(Path(setting)) << setting.before;
-  }
-  KsmRuns(const KsmRuns&) = delete;
-  KsmRuns& operator=(const KsmRuns&) = delete;
-
- private:
-  struct Setting {
-    const char* name;
-    const char* meanwhile;
-    std::string before = {};
-  };
-  static std::string Path(const Setting& setting) {
-    return std::string("/sys/kernel/mm/ksm/") + setting.name;
-  }
-  const bool wanted_;
-  Setting settings_[2] = {{"pages_to_scan", "10000"}, {"run", "1"}};
-};
-
 std::string WordsFor(const Fate& fate) {
   switch (fate.path) {
     case Path::kOwn:
@@ -123,13 +92,8 @@ std::string PlanFor(const Fate& fate) {
 
 // Of its first page that is there.
 int NodeOf(const SubjectWith& subject) {
-  constexpr uint64_t kPage = 4096;
-  for (uint64_t at = subject.start(); at < subject.start() + subject.bytes(); at += kPage) {
-    void* page = reinterpret_cast<void*>(at);
-    int node = -1;
-    if (syscall(SYS_move_pages, subject.pid(), 1, &page, nullptr, &node, 0) == 0 && node >= 0)
-      return node;
-  }
+  for (const int node : vm::NodesOf(subject.pid(), {subject.start(), subject.bytes()}))
+    if (node >= 0) return node;
   return 0;
 }
 
@@ -141,7 +105,8 @@ class Table : public testing::TestWithParam<Row> {
     static constexpr const char* kColumns[] = {"same", "other", "shared"};
     const std::string column = kColumns[static_cast<int>(how)];
     const bool to_other_node = how != How::kSame;
-    const KsmRuns ksm(std::string(GetParam().kind) == "merged");
+    std::optional<live::KsmRuns> ksm;
+    if (std::string(GetParam().kind) == "merged") ksm.emplace();
     SubjectWith subject(GetParam().kind);
     if (!subject.cannot().empty()) {
       EXPECT_FALSE(MachineHas(GetParam().needs)) << subject.cannot();
