@@ -57,6 +57,17 @@ bool LookAgain(Engine& engine) {
   return true;
 }
 
+// A huge page goes whole or not at all.
+void KeepHugeWhole(Batch& batch) {
+  for (uint64_t slot = 0; batch.huge && slot < batch.page_count; slot += kPagesPerHuge)
+    for (uint64_t i = slot; i < slot + kPagesPerHuge; ++i) {
+      if (batch.state[i] == PageState::kWanted) continue;
+      for (uint64_t k = slot; k < slot + kPagesPerHuge; ++k)
+        SortOut(batch, k, batch.state[i] == PageState::kRefused ? batch.why[i] : Why::kUnstable);
+      break;
+    }
+}
+
 // Sorts out what would refuse inside the window, where every refusal costs.
 void SortWanted(Engine& engine) {
   Batch& batch = engine.batch;
@@ -69,15 +80,7 @@ void SortWanted(Engine& engine) {
     if (RuleHolds(Rule::kControlBlocks) && engine.control_blocks.Holds(batch.address[i]))
       SortOut(batch, i, Why::kControlBlock);
   }
-  if (!batch.huge) return;
-  // A huge page goes whole or not at all.
-  for (uint64_t slot = 0; slot < batch.page_count; slot += kPagesPerHuge)
-    for (uint64_t i = slot; i < slot + kPagesPerHuge; ++i) {
-      if (batch.state[i] == PageState::kWanted) continue;
-      for (uint64_t k = slot; k < slot + kPagesPerHuge; ++k)
-        SortOut(batch, k, batch.state[i] == PageState::kRefused ? batch.why[i] : Why::kUnstable);
-      break;
-    }
+  KeepHugeWhole(batch);
 }
 
 bool AnyWanted(const Batch& batch) {
@@ -141,45 +144,49 @@ Why WhyOf(Errno error) {
   }
 }
 
-// Moves out the wanted pages of the run [at, end), which are one after another.
-void IsolateRun(Engine& engine, uint64_t at, uint64_t end) {
+// Is every page of the folio at `at` still wanted? An event may have taken a part of it out.
+bool FolioWanted(const Batch& batch, uint64_t at) {
+  for (uint64_t i = at; i < at + batch.folio_pages(); ++i)
+    if (batch.state[i] != PageState::kWanted) return false;
+  return true;
+}
+
+void NoteRefusal(Batch& batch, uint64_t at, Errno error) {
+  ++(batch.any_away ? batch.refusals : batch.refusals_before);
+  for (uint64_t i = at; i < at + batch.folio_pages(); ++i) {
+    if (error == Errno::kNoEntry)
+      batch.state[i] = PageState::kWithdrawn;
+    else
+      SortOut(batch, i, WhyOf(error));
+  }
+}
+
+// Moves out the wanted folios, run by run, in one order from the batch's first page on.
+void MoveOut(Engine& engine) {
   Batch& batch = engine.batch;
   const uint64_t step = batch.folio_pages();
-  while (at < end) {
-    if (batch.state[at] != PageState::kWanted) {  // an event took it out
+  for (uint64_t at = 0; at < batch.page_count && !RefusedEnough(batch);) {
+    if (!FolioWanted(batch, at)) {
       at += step;
       continue;
     }
-    if (RefusedEnough(batch)) return;
-    uint64_t run_end = at;
-    while (run_end < end && batch.state[run_end] == PageState::kWanted) ++run_end;
-    run_end = at + RoundDown(run_end - at, step);
-    if (run_end == at) return;  // a huge page of which an event took a part
-    const auto answer =
-        engine.kernel.Move(batch.area + at * kPageBytes, batch.live.start + at * kPageBytes,
-                           (run_end - at) * kPageBytes);
+    uint64_t end = at + step;
+    while (end < batch.page_count && FolioWanted(batch, end)) end += step;
+    const auto answer = engine.kernel.Move(
+        batch.area + at * kPageBytes, batch.live.start + at * kPageBytes, (end - at) * kPageBytes);
     if (answer.error == Errno::kOk) {
-      for (; at < run_end; ++at) batch.state[at] = PageState::kIsolated;
+      for (; at < end; ++at) batch.state[at] = PageState::kIsolated;
       NoteAway(engine);
       continue;
     }
-    ProveOut(engine, at, run_end, at + answer.bytes / kPageBytes);
-    const uint64_t before = at;
-    while (at < run_end && batch.state[at] == PageState::kIsolated) ++at;
-    if (at == run_end || at > before) continue;
+    ProveOut(engine, at, end, at + answer.bytes / kPageBytes);
+    if (batch.state[at] == PageState::kIsolated) continue;  // goes on behind what is out
     if (answer.error == Errno::kAgain) {  // something is changing: its event comes first
       if (++batch.agains > kAgainsPerWindowMax && RuleHolds(Rule::kBoundAgains)) return;
       Drain(engine);
       continue;
     }
-    ++(batch.any_away ? batch.refusals : batch.refusals_before);
-    if (answer.error == Errno::kNoEntry) {
-      batch.state[at] = PageState::kWithdrawn;
-      if (batch.huge)
-        for (uint64_t i = at; i < at + step; ++i) batch.state[i] = PageState::kWithdrawn;
-    } else {
-      for (uint64_t i = at; i < at + step; ++i) SortOut(batch, i, WhyOf(answer.error));
-    }
+    NoteRefusal(batch, at, answer.error);
     at += step;
   }
 }
@@ -237,16 +244,8 @@ void Isolate(Engine& engine) {
   engine.lock.Lock();
   if (RuleHolds(Rule::kDrainBeforeOut)) Drain(engine);
   batch.opened_ns = engine.kernel.NowNs();
-  for (uint64_t at = 0; at < batch.page_count;) {
-    if (batch.state[at] != PageState::kWanted) {
-      ++at;
-      continue;
-    }
-    uint64_t end = at;
-    while (end < batch.page_count && batch.state[end] == PageState::kWanted) ++end;
-    IsolateRun(engine, at, end);
-    at = end;
-  }
+  MoveOut(engine);
+  KeepHugeWhole(batch);
   for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, Why::kNotTried);
   engine.lock.Unlock();
   // Waits for everybody who is writing to these pages through /proc/PID/mem or ptrace right now.

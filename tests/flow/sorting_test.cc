@@ -1,5 +1,7 @@
 // What is sorted out before the window opens: what would refuse inside it, what must stay whole,
 // and what the kernel writes to by itself.
+#include <thread>
+
 #include "flow/world.h"
 
 namespace drover::flow {
@@ -117,6 +119,30 @@ TEST_F(Flow, WholeHugePagesStayHuge) {
   EXPECT_EQ(result.pages_moved, 3 * kPagesPerHuge);
   EXPECT_TRUE(world_.Relocated(range, before));
   for (uint64_t i = 0; i < 3; ++i) EXPECT_TRUE(world_.WholeHuge(range.start + i * kHugeBytes));
+}
+
+// Of three huge pages in one batch the program throws a part of the first away, after they were
+// looked at and before they are moved out. No move begins in the middle of one.
+TEST_F(Flow, AHugePageThatLosesAPartTakesNoOtherWithIt) {
+  const Range range = world_.MapFilledHuge(3);
+  const Range part{range.start + 100 * kPageBytes, kPageBytes};
+  bool looked = false, discarded = false;
+  const auto mover = std::this_thread::get_id();
+  world_.model.SetHook([&](Call call, uint64_t) {
+    if (std::this_thread::get_id() != mover || discarded) return;
+    if (call == Call::kRegister) looked = true;  // the next messages are read before the move-out
+    if (call != Call::kReadMessage || !looked) return;
+    discarded = true;
+    world_.app.StartDiscard(part);
+  });
+  Job job = world_.ToSame();
+  job.batch_bytes = 3 * kHugeBytes;
+  world_.Run(job);
+  EXPECT_TRUE(discarded);
+  world_.ExpectZeros(part);
+  EXPECT_EQ(world_.recorder.Count({range.start + kHugeBytes, 2 * kHugeBytes}, Outcome::kMoved),
+            2 * kPagesPerHuge);
+  for (uint64_t i = 1; i < 3; ++i) EXPECT_TRUE(world_.WholeHuge(range.start + i * kHugeBytes));
 }
 
 TEST_F(Flow, ARequestThatCutsAHugePageLeavesIt) {
