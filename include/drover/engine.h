@@ -56,6 +56,14 @@ struct Progress {
   double seconds = 0;
 };
 
+// How long a job waits for pages that are busy: pinned for a transfer, changing. No batch is ever
+// kept absent for it; what could not be moved is tried again in rounds after the walk.
+enum class Mode {
+  kAsync,      // never
+  kSyncLight,  // three rounds within 7 ms
+  kSync,       // seven rounds within MoveRequest::retry_for_s
+};
+
 struct MoveRequest {
   std::vector<AddressRange> ranges;
   Target target;
@@ -66,6 +74,11 @@ struct MoveRequest {
   // Compare each copy before the program sees it, and look for writes that the kernel makes to an
   // original afterwards (MoveResult::verified). Keeps up to 64 MiB of originals, each for 100 ms.
   bool verify = false;
+  Mode mode = Mode::kSyncLight;
+  double retry_for_s = 1;  // of Mode::kSync; up to an hour
+  // Give pages that are shared with a child or parent after a fork copies of their own, and move
+  // those. Costs the memory that sharing saved (MoveResult::pages_unshared), and splits huge pages.
+  bool unshare = false;
   // Touch nothing: the result says what would become of each page, by which path, and why not.
   bool plan_only = false;
   // Called between batches on an engine thread; false stops there. May be empty. It must not call
@@ -114,8 +127,10 @@ struct MoveResult {
   uint64_t pages_not_moved = 0;
   uint64_t pages_by_own_path = 0;
   uint64_t pages_by_kernel_path = 0;
-  unsigned copy_threads = 1;  // that there were, the mover included
-  uint64_t late_chunks = 0;   // whose helper lost its CPU; the mover copied them, too
+  uint64_t pages_unshared = 0;  // with `unshare`: that got a copy of their own
+  uint64_t retry_rounds = 0;    // after the walk, for pages that were busy
+  unsigned copy_threads = 1;    // that there were, the mover included
+  uint64_t late_chunks = 0;     // whose helper lost its CPU; the mover copied them, too
   double seconds = 0;
   struct Phases {
     double collect = 0, prepare = 0, isolate = 0, copy = 0, remap = 0, release = 0, kernel = 0,

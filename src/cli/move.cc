@@ -32,8 +32,9 @@ namespace {
 
 struct Options {
   int pid = 0;
-  std::string to, from, range, batch = "2m", migrator = "serial";
-  bool json = false, dry_run = false, verify = false, shared = false;
+  std::string to, from, range, batch = "2m", migrator = "serial", mode = "sync_light";
+  double retry_for_s = 1;
+  bool json = false, dry_run = false, verify = false, shared = false, unshare = false;
 };
 
 std::atomic<bool> interrupted = false;
@@ -60,6 +61,12 @@ std::expected<flow::Job, Error> JobOf(const Options& options, const topology::No
   job.batch_bytes = *batch;
   job.plan_only = options.dry_run;
   job.verify = options.verify;
+  job.unshare = options.unshare;
+  job.mode = options.mode == "async"  ? flow::Mode::kAsync
+             : options.mode == "sync" ? flow::Mode::kSync
+                                      : flow::Mode::kSyncLight;
+  if (const auto set = library::SetRetryFor(options.retry_for_s, &job); !set.has_value())
+    return std::unexpected(set.error());
   if (options.shared)
     if (const auto able = CheckShared(job.placement); !able.has_value())
       return std::unexpected(able.error());
@@ -98,6 +105,11 @@ std::expected<flow::JobResult, Error> Perform(const control::ProcessInfo& proces
                                   : flow::Trouble::kAgentEnded;
     preset.own_path_detail = (*marker)->trouble_detail;
   }
+  if (job.unshare)  // no other process can make a page of its own for it
+    return std::unexpected(
+        Error{Error::Kind::kUnavailable,
+              fmt::format("--unshare takes an agent in process {} that serves: {}", process.pid,
+                          report::WordsOf(preset.own_path_trouble, preset.own_path_detail))});
   return MoveFromOutside(process, job, preset, records, interrupted, progress);
 }
 
@@ -255,12 +267,32 @@ void AddMove(CLI::App& app, Chosen& chosen) {
       "also what the process does not have alone: pages of files, shared memory, and what "
       "other processes map as well. It moves for all of them, by the kernel path; needs "
       "CAP_SYS_NICE");
+  move->add_flag(
+      "--unshare", options->unshare,
+      "give pages that are shared with a child or parent after a fork copies of their own, and "
+      "move those. Costs the memory that sharing saved, and splits shared huge pages; needs the "
+      "agent");
+  move->add_option("--mode", options->mode,
+                   "pages that are busy for a moment: async does not try them again, "
+                   "sync_light three times within 7 ms, sync up to seven times within "
+                   "--retry-for. No page is kept away for it")
+      ->check(CLI::IsMember({"async", "sync_light", "sync"}))
+      ->capture_default_str();
+  move->add_option("--retry-for", options->retry_for_s,
+                   "how long --mode sync goes on trying: 500ms, 2s, 1m; a plain number is seconds")
+      ->transform(
+          CLI::AsNumberWithUnit(std::map<std::string, double>{{"ms", 0.001}, {"s", 1}, {"m", 60}}))
+      ->option_text("TIME [1s]");
   move->add_flag("--json", options->json, "one JSON document on stdout");
   move->footer(
       "Without --range the process's private memory is moved: heap, stacks, anonymous mappings,\n"
       "and what it has written of private file mappings; with --shared all else as well.\n"
       "Example: drover move 4711 --to 1");
-  move->callback([=, &chosen] { chosen.run = [=] { return Move(*options); }; });
+  move->callback([=, &chosen] {
+    if (move->count("--retry-for") > 0 && options->mode != "sync")
+      throw CLI::ValidationError("--retry-for", "only --mode sync goes on for a time; add it");
+    chosen.run = [=] { return Move(*options); };
+  });
 }
 
 }  // namespace drover::cli

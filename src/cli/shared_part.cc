@@ -34,6 +34,7 @@ flow::JobResult Sum(const flow::JobResult& first, const flow::JobResult& second,
         second.pages_already_there - std::min(second.pages_already_there, first.pages_moved);
   }
   sum.pages_gone += second.pages_gone;
+  sum.rounds += second.rounds;
   sum.pages_requested =
       sum.pages_moved + sum.pages_already_there + sum.pages_gone + sum.pages_not_moved;
   for (uint32_t i = 0; i < flow::kPhaseCount; ++i) sum.phase_ns[i] += second.phase_ns[i];
@@ -90,6 +91,7 @@ std::expected<flow::JobResult, Error> MoveShared(
   flow::Job all = job;
   all.shared = true;
   all.verify = false;  // the kernel checks references by itself
+  all.unshare = false;
   LeaveOutAgent(process.pid, first, &all);
   const auto add = [&](control::Progress now) {
     now.pages_done += first.pages_requested;

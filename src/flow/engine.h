@@ -85,6 +85,19 @@ class Observer {
 
 class Verifier;
 
+// Pages that wait for the next round of tries (again.h).
+struct AgainRun {
+  uint64_t address = 0;
+  uint64_t pages = 0;
+  int16_t target = -1;
+  bool huge = false;
+  Why why = Why::kNone;  // of the last try
+};
+struct AgainList {
+  uint32_t count = 0;
+  AgainRun runs[kAgainRunsMax];
+};
+
 // Isolation area and pool, each kAreaBytes long, aligned to huge pages. One pair for small pages
 // and one for huge ones: a slot that held small pages keeps its page table, and would split a huge
 // page.
@@ -179,6 +192,7 @@ struct Engine {
   int32_t kernel_target[kKernelChunkPages];
   Why kernel_why[kKernelChunkPages];
   int32_t kernel_status[kKernelChunkPages];
+  AgainList again;
 
   // The engine's own memory where the job's memory is. (Own addresses say nothing of another
   // process.)

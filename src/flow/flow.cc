@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "flow/again.h"
 #include "flow/events.h"
 #include "flow/fork_guard.h"
 #include "flow/kernel_path.h"
@@ -134,37 +135,65 @@ class Crew {
 
 // What a job needs; large, so it stands in the engine's memory, not on a stack.
 struct Desk {
-  Desk(Engine& engine, const Job& job) : crew(engine, job), mover(engine) {}
+  Desk(Engine& engine, const Job& job) : crew(engine, job), mover(engine), aside(engine) {}
   Crew crew;
   PieceMover mover;
+  PutAside aside;
 };
 
-// Walks the pieces.
-void MovePieces(Engine& engine, Crew& crew, PieceMover& mover) {
-  Collector collector(engine);
-  engine.result->pages_estimated = collector.Estimate();
-  uint64_t next_check = 0;  // in batches; a plan adds no mappings, and is checked once
-  while (engine.result->ended_by == Trouble::kNone) {
-    const Next next = engine.observer->GoOn(*engine.result);
-    if (next == Next::kStop) engine.result->ended_by = Trouble::kCancelled;
-    if (next == Next::kStop) break;
-    if (next == Next::kRestartThreads) crew.Restart();
-    if (!collector.Next(&mover.piece)) break;
+// False: the job ends at this boundary.
+bool GoesOn(Engine& engine, Crew& crew) {
+  if (engine.result->ended_by != Trouble::kNone) return false;
+  const Next next = engine.observer->GoOn(*engine.result);
+  if (next == Next::kStop) engine.result->ended_by = Trouble::kCancelled;
+  if (next == Next::kRestartThreads) crew.Restart();
+  return next != Next::kStop;
+}
+
+// Moves what the source hands out, piece by piece. `next_check`: in batches; a plan adds no
+// mappings, and is checked once.
+template <class Source>
+void MovePieces(Engine& engine, Crew& crew, PieceMover& mover, Source& source,
+                uint64_t* next_check) {
+  while (GoesOn(engine, crew) && source.Next(&mover.piece)) {
     if (engine.job->own_path && engine.result->own_path_trouble == Trouble::kNone &&
-        engine.result->batches >= next_check) {
+        engine.result->batches >= *next_check) {
       CheckMappings(engine);
-      next_check =
+      *next_check =
           engine.job->plan_only ? UINT64_MAX : engine.result->batches + kMappingsCheckedEvery;
     }
     mover.Move();
   }
   KernelPathFlush(engine);
+}
+
+// Nothing is registered or absent meanwhile. False: the job ends here.
+bool Pause(Engine& engine, Crew& crew, uint64_t pause_ns) {
+  const uint64_t end_ns = engine.kernel.NowNs() + pause_ns;
+  for (uint64_t now = engine.kernel.NowNs(); now < end_ns; now = engine.kernel.NowNs()) {
+    if (!GoesOn(engine, crew)) return false;
+    const threads::Word nothing = 0;
+    engine.threads.Wait(nothing, 0, end_ns - now < kPauseStepNs ? end_ns - now : kPauseStepNs);
+  }
+  return true;
+}
+
+// The walk, and the rounds after it for what was busy.
+void MoveAll(Engine& engine, Crew& crew, PieceMover& mover, PutAside& aside) {
+  Collector collector(engine);
+  engine.result->pages_estimated = collector.Estimate();
+  uint64_t next_check = 0;
+  MovePieces(engine, crew, mover, collector, &next_check);
   if (collector.error() == Errno::kNoProcess)
     engine.result->ended_by = Trouble::kTargetVanished;
   else if (collector.error() != Errno::kOk) {
     engine.result->ended_by = Trouble::kProcess;
     engine.result->ended_detail = static_cast<uint32_t>(collector.error());
   }
+  while (engine.result->ended_by == Trouble::kNone && aside.BeginRound() &&
+         Pause(engine, crew, aside.PauseNs()))
+    MovePieces(engine, crew, mover, aside, &next_check);
+  aside.GiveUp();
 }
 
 // The first request on a kernel that the table does not know yet.
@@ -188,6 +217,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   engine.huge_disabled =
       StatusNumber(engine.kernel, "THP_enabled:", &huge_enabled) && huge_enabled == 0;
   engine.kernel_count = 0;
+  engine.again.count = 0;
   for (uint64_t& given : engine.spread_given) given = 0;
   constexpr uint64_t kRoomBytes = RoundUp(sizeof(Desk), kPageBytes);
   const auto room = engine.kernel.Map(kRoomBytes);
@@ -209,7 +239,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
     if (job.verify && !job.plan_only && job.own_path &&
         result->own_path_trouble == Trouble::kNone && !Verifier::Make(engine))
       result->own_path_trouble = Trouble::kNoMemory;
-    MovePieces(engine, desk->crew, desk->mover);
+    MoveAll(engine, desk->crew, desk->mover, desk->aside);
     if (engine.verifier != nullptr) engine.verifier->JudgeAll();
     desk->~Desk();
     Verifier::Unmake(engine);  // no helper reads there any more

@@ -6,7 +6,8 @@ bool IsValid(const Job& job) {
   if (job.batch_bytes == 0 || job.batch_bytes > kBatchBytesMax ||
       job.batch_bytes % kPageBytes != 0 || job.range_count > kRangesMax || job.copy_threads < 1 ||
       job.copy_threads > kCopyThreadsMax || job.helper_count >= job.copy_threads ||
-      job.left_out_count > kLeftOutMax ||
+      job.left_out_count > kLeftOutMax || job.mode > Mode::kSync ||
+      job.retry_for_ns > kRetryForNsMax ||
       (job.engine != CopyEngine::kSerial && job.engine != CopyEngine::kThreads))
     return false;
   uint64_t at = 0;

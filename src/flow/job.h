@@ -64,6 +64,14 @@ struct Placement {
   uint32_t spread_weight[kNodesMax] = {};  // share of each, any unit
 };
 
+// How long a job waits for a page that is busy. No window is ever held open for it: what a batch
+// could not move is tried again in rounds after the walk, with a pause before each.
+enum class Mode : uint8_t {
+  kAsync,      // never
+  kSyncLight,  // three rounds within a few milliseconds
+  kSync,       // seven rounds within Job::retry_for_ns
+};
+
 enum class CopyEngine : uint8_t { kSerial, kThreads };
 
 struct Job {
@@ -76,6 +84,11 @@ struct Job {
   int16_t helper_cpus[kCopyThreadsMax] = {};  // negative: anywhere
   bool plan_only = false;  // say what would become of each page, and touch nothing
   bool verify = false;     // compare each copy, and look for late writes (verify.h)
+  Mode mode = Mode::kSyncLight;
+  uint64_t retry_for_ns = kRetryForNs;
+  // Pages that are shared after a fork get copies of their own, as a write of the program would
+  // make them: costs the memory that sharing saved.
+  bool unshare = false;
   // Files and shared memory, too, and what several processes map for all of them
   // (MPOL_MF_MOVE_ALL, which takes CAP_SYS_NICE). By the kernel path.
   bool shared = false;
@@ -188,6 +201,8 @@ struct JobResult {
   uint64_t windows_preempted = 0;
   uint64_t windows_guarded = 0;  // in which a child made by an inline system call had no mapping
   uint64_t batches = 0;          // of a plan: that the job would make
+  uint64_t rounds = 0;           // after the walk, for pages that were busy
+  uint64_t pages_unshared = 0;   // with Job::unshare: that got a copy of their own
   // What happened on the way; for the curious and for tests.
   uint64_t moves_denied = 0;     // pages that MOVE moved and denied
   uint64_t ladder_steps = 0;     // pages put back behind the first rung

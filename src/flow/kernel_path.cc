@@ -1,5 +1,7 @@
 #include "flow/kernel_path.h"
 
+#include "flow/again.h"
+
 namespace drover::flow {
 namespace {
 
@@ -117,8 +119,9 @@ void KernelPathFlush(Engine& engine) {
       Book(engine, engine.kernel_address[i], pages, engine.kernel_target[i], Outcome::kGone,
            Why::kNone);
     } else {
-      Book(engine, engine.kernel_address[i], pages, engine.kernel_target[i], Outcome::kNotMoved,
-           WhyOfStatus(engine.kernel_status[i], error, engine.kernel_why[i]));
+      SettleNotMoved(engine, engine.kernel_address[i], pages, engine.kernel_target[i],
+                     pages == kPagesPerHuge,
+                     WhyOfStatus(engine.kernel_status[i], error, engine.kernel_why[i]));
     }
   }
   engine.kernel_count = 0;

@@ -65,6 +65,18 @@ inline constexpr uint32_t kUnlikeRangesMax = 4096;
 inline constexpr uint32_t kRefusalsBeforeWindowMax = 64;
 // Windows for one piece: what a window has not come to is tried in another one.
 inline constexpr int kWindowsPerPieceMax = 8;
+// Rounds of tries after the walk, by mode, and the pause before the first; each pause is twice the
+// one before it. In mode sync they add up to the time that is given (by default kRetryForNs).
+inline constexpr uint32_t kRoundsSyncLight = 3;
+inline constexpr uint32_t kRoundsSync = 7;
+inline constexpr uint64_t kPauseSyncLightNs = 1'000'000;
+inline constexpr uint64_t kRetryForNs = 1'000'000'000;
+inline constexpr uint64_t kRetryForNsMax = 3'600'000'000'000;
+// Runs of pages that are put aside for the next round; what comes after that many is not tried
+// again.
+inline constexpr uint32_t kAgainRunsMax = 4096;
+// Between two looks whether the job is to stop, in a pause.
+inline constexpr uint64_t kPauseStepNs = 10'000'000;
 // Mappings that the application itself has set to MADV_DONTFORK (looked up without fork events).
 inline constexpr uint32_t kDontForkRangesMax = 256;
 // Descriptors that must be free in the engine's table: each child that is made in a window comes

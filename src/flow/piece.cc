@@ -1,5 +1,6 @@
 #include "flow/piece.h"
 
+#include "flow/again.h"
 #include "flow/flow.h"
 #include "flow/kernel_path.h"
 #include "flow/table.h"
@@ -69,15 +70,74 @@ void PieceMover::MendAfterFork() {
   }
 }
 
+// Copies of their own for pages that are shared after a fork, as a write of the program would make
+// them. Where the kernel has put a copy where the job wants it, that was the move.
+void PieceMover::Unshare(int16_t target) {
+  kernel::Kernel& kernel = engine_.kernel;
+  kernel::PageEntry* entries = engine_.entries;
+  if (kernel.ReadEntries(piece.range.start, {entries, pages()}) != Errno::kOk) return;
+  const uint64_t step = piece.huge ? kPagesPerHuge : 1;
+  const auto shared = [&](uint64_t i) {
+    return piece.target[i] == target && entries[i].present() && !entries[i].exclusive() &&
+           MayBeUnshared(piece.range.start + i * kPageBytes);
+  };
+  for (uint64_t at = 0; at < pages();) {
+    uint64_t end = at;
+    while (end < pages() && shared(end)) end += step;
+    if (end == at) {
+      at += step;
+      continue;
+    }
+    const Range run{piece.range.start + at * kPageBytes, (end - at) * kPageBytes};
+    const bool copied =
+        engine_.headroom.Grants(kernel, Node{target >= 0 ? target : -1}, run.length) &&
+        kernel.Advise(run, kernel::Advice::kPopulateWrite) == Errno::kOk;
+    for (uint64_t i = at; i < end; ++i) {
+      if (!copied) state_[i] = PageState::kRefused;
+      why_[i] = copied ? Why::kNotTried : Why::kNoTargetMemory;
+    }
+    if (copied) BookUnshared(at, end, target);
+    at = end;
+  }
+}
+
+// What is not the program's data, or is about to go, keeps its page.
+bool PieceMover::MayBeUnshared(uint64_t address) const {
+  return !engine_.control_blocks.Holds(address) && !engine_.marks.Has(address);
+}
+
+// Of pages [first, end), which were shared: those that have another page frame now.
+void PieceMover::BookUnshared(uint64_t first, uint64_t end, int16_t target) {
+  kernel::Kernel& kernel = engine_.kernel;
+  const uint64_t count = end - first;
+  const uint64_t start = piece.range.start + first * kPageBytes;
+  engine_.result->pages_unshared += count;
+  const bool one_node = engine_.job->placement.node_count <= 1;
+  for (uint64_t i = 0; i < count; ++i) engine_.addresses[i] = start + i * kPageBytes;
+  const bool known = one_node || kernel.QueryNodes({engine_.addresses, count},
+                                                   {engine_.nodes, count}) == Errno::kOk;
+  for (uint64_t i = 0; i < count; ++i) {
+    if (!known || (!one_node && engine_.nodes[i] != target)) {
+      // The kernel splits a huge page for it: the rest is for another round, as small pages.
+      if (piece.huge) why_[first + i] = Why::kUnstable;
+      continue;
+    }
+    state_[first + i] = PageState::kRemapped;
+    why_[first + i] = Why::kNone;
+  }
+}
+
 void PieceMover::TryOwnPath(int16_t target) {
   bool mended = engine_.mend_pieces_left > 0;
   if (mended) {
     --engine_.mend_pieces_left;
     MendAfterFork();
   }
-  bool again_what_refused = false;
+  for (uint64_t i = 0; i < pages(); ++i) why_[i] = Why::kNotTried;
+  if (engine_.job->unshare) Unshare(target);
+  bool refused_too = false;
   for (int window = 1; window <= kWindowsPerPieceMax; ++window) {
-    const bool going_on = MoveThoseLeft(target, window == 1, again_what_refused, mended);
+    const bool going_on = MoveThoseLeft(target, refused_too, mended);
     bool untried = false, curable = false, busy = false, rights = false;
     for (uint64_t i = 0; i < pages(); ++i) {
       if (piece.target[i] != target) continue;
@@ -88,14 +148,15 @@ void PieceMover::TryOwnPath(int16_t target) {
     }
     if (rights) BookUnlike(target);
     if (busy) engine_.mend_pieces_left = kPiecesMendedAfterBusy;
-    if (!going_on || !curable || (again_what_refused && !untried)) break;
-    if (!mended || !untried) MendAfterFork();
+    // What refuses although it was written to before is for a later round.
+    if (!going_on || !curable || (mended && !untried)) break;
+    if (!mended) MendAfterFork();
+    refused_too = !mended && !untried;
     mended = true;
-    again_what_refused = !untried;
   }
 }
 
-bool PieceMover::MoveThoseLeft(int16_t target, bool all, bool what_refused, bool mended) {
+bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
   Batch& batch = engine_.batch;
   const Node node{target >= 0 ? target : -1};
   uint64_t kept_area = 0;  // first, because it may carry late writes over by batches of its own
@@ -104,7 +165,7 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool all, bool what_refused, bool
   BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node);
   if (kept_area != 0) place.area = kept_area;
   FillTable(engine_, place, [&](uint64_t i) {
-    const bool left = all || why_[i] == Why::kNotTried || (what_refused && Curable(why_[i]));
+    const bool left = why_[i] == Why::kNotTried || (refused_too && Curable(why_[i]));
     return piece.target[i] == target && left;
   });
   batch.refusals_before_max = mended ? kRefusalsBeforeWindowMax : kRefusalsPerWindowMax;
@@ -137,7 +198,12 @@ void PieceMover::Predict(int16_t target) {
     Why why = Why::kNone;  // one page that stays keeps its whole folio
     for (uint64_t i = first; i < first + step && why == Why::kNone; ++i) {
       const uint64_t address = piece.range.start + i * kPageBytes;
-      if (engine_.entries[i].present() && !engine_.entries[i].exclusive()) why = Why::kShared;
+      if (engine_.entries[i].present() && !engine_.entries[i].exclusive()) {
+        if (!engine_.job->unshare)
+          why = Why::kShared;
+        else if (MayBeUnshared(address))
+          ++engine_.result->pages_unshared;
+      }
       if (engine_.control_blocks.Holds(address)) why = Why::kControlBlock;
       if (engine_.marks.Has(address)) why = Why::kDiscarding;
     }
@@ -188,7 +254,7 @@ void PieceMover::Settle(int16_t target) {
       Book(engine_, address, count, target, Outcome::kGone, Why::kNone);
     } else {
       const Why cause = state_[i] == PageState::kRestored ? Why::kMappingChanged : why_[i];
-      if (!kernel_path) Book(engine_, address, count, target, Outcome::kNotMoved, cause);
+      if (!kernel_path) SettleNotMoved(engine_, address, count, target, piece.huge, cause);
       if (kernel_path && engine_.job->plan_only) PredictKernelPath(address, count, target, cause);
       for (uint64_t k = 0; kernel_path && !engine_.job->plan_only && k < count; k += step)
         KernelPathAdd(engine_, address + k * kPageBytes, count - k < step ? count - k : step,

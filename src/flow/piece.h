@@ -20,10 +20,13 @@ class PieceMover {
   void MoveTo(int16_t target);
   void MendAfterFork();
   void TryOwnPath(int16_t target);
-  // One window for those of the piece that no window has come to yet (`all`: it is the first), and
-  // with `what_refused` for those that another try may move. Where they were not `mended` few
-  // refusals are enough to know. False: the job ends here.
-  bool MoveThoseLeft(int16_t target, bool all, bool what_refused, bool mended);
+  void Unshare(int16_t target);
+  bool MayBeUnshared(uint64_t address) const;
+  void BookUnshared(uint64_t first, uint64_t end, int16_t target);
+  // One window for those of the piece that no window has come to yet, and where asked for those
+  // that refused and may move now. Where they were not `mended` few refusals are enough to know.
+  // False: the job ends here.
+  bool MoveThoseLeft(int16_t target, bool refused_too, bool mended);
   void BookUnlike(int16_t target);
   // What TryOwnPath would come to, by what the page table says.
   void Predict(int16_t target);

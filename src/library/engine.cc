@@ -162,6 +162,10 @@ std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) 
   job.batch_bytes = request.batch_bytes;
   job.verify = request.verify;
   job.plan_only = request.plan_only;
+  job.mode = static_cast<flow::Mode>(request.mode);
+  job.unshare = request.unshare;
+  if (const auto set = library::SetRetryFor(request.retry_for_s, &job); !set.has_value())
+    return std::unexpected(set.error());
   if (request.ranges.empty()) return usage("no range to move; name at least one");
   if (request.ranges.size() > flow::kRangesMax)
     return usage(

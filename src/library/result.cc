@@ -48,6 +48,8 @@ MoveResult ResultOf(const flow::JobResult& job, bool verify) {
   result.pages_not_moved = job.pages_not_moved;
   result.pages_by_own_path = job.moved_own_path;
   result.pages_by_kernel_path = job.moved_kernel_path;
+  result.pages_unshared = job.pages_unshared;
+  result.retry_rounds = job.rounds;
   result.copy_threads = job.copy_threads;
   result.late_chunks = job.late_chunks;
   result.seconds = static_cast<double>(job.wall_ns) / 1e9;
@@ -95,6 +97,16 @@ std::expected<void, Error> ParseMigrator(const std::string& name, flow::Job* job
       Error{Error::Kind::kUsage,
             fmt::format("'{}' is no migrator; use serial, or threads:N with N from 1 to {}", name,
                         flow::kCopyThreadsMax)});
+}
+
+std::expected<void, Error> SetRetryFor(double seconds, flow::Job* job) {
+  constexpr double kSecondsMax = static_cast<double>(flow::kRetryForNsMax) / 1e9;
+  if (!(seconds >= 0 && seconds <= kSecondsMax))
+    return std::unexpected(Error{
+        Error::Kind::kUsage,
+        fmt::format("retrying for {} s is not possible; use 0 to {} s", seconds, kSecondsMax)});
+  job->retry_for_ns = static_cast<uint64_t>(seconds * 1e9);
+  return {};
 }
 
 std::expected<void, Error> CheckBatch(uint64_t batch_bytes) {

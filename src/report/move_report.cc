@@ -84,6 +84,8 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std:
           {"windows_guarded", result.windows_guarded},
           {"by_path", {{"own", result.pages_by_own_path}, {"kernel", result.pages_by_kernel_path}}},
           {"by_migrator", {{migrator, result.pages_by_own_path}}},
+          {"pages_unshared", result.pages_unshared},
+          {"retry_rounds", result.retry_rounds},
           {"copy_threads", result.copy_threads},
           {"late_chunks", result.late_chunks},
           {"own_path_refused", result.own_path_refused},
@@ -108,6 +110,10 @@ std::string MoveToTable(const MoveResult& result, const Seen& seen) {
   line("gone", Pages(result.pages_gone));
   line("not moved", Pages(result.pages_not_moved));
   text += NotMovedToTable(result.not_moved);
+  if (result.pages_unshared > 0)
+    line("unshared", Pages(result.pages_unshared) + ", which take memory of their own now");
+  if (result.retry_rounds > 0)
+    line("retried", fmt::format("{} rounds for pages that were busy", result.retry_rounds));
   if (!result.own_path_refused.empty()) line("own path", "not taken: " + result.own_path_refused);
   line("time", fmt::format("{:.3f} s, {:.2f} GB/s", result.seconds, result.gb_per_s()));
   const auto& p = result.phases_s;

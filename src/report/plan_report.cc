@@ -18,6 +18,7 @@ nlohmann::json PlanToJson(const Plan& plan) {
           {"pages_already_there", result.pages_already_there},
           {"pages_not_moved", result.pages_not_moved},
           {"by_path", {{"own", result.pages_by_own_path}, {"kernel", result.pages_by_kernel_path}}},
+          {"pages_to_unshare", result.pages_unshared},
           {"own_path_refused", result.own_path_refused},
           {"seconds", OrNull(plan.seconds)},
           {"window_us", OrNull(plan.window_us)},
@@ -38,6 +39,8 @@ std::string PlanToTable(const Plan& plan) {
   line("would move", Pages(result.pages_moved));
   line("  by own path", Pages(result.pages_by_own_path));
   line("  by kernel path", Pages(result.pages_by_kernel_path));
+  if (result.pages_unshared > 0)
+    line("would be unshared", Pages(result.pages_unshared) + " take memory of their own then");
   line("already there", Pages(result.pages_already_there));
   line("would not move", Pages(result.pages_not_moved));
   text += NotMovedToTable(result.not_moved);

@@ -16,11 +16,12 @@ Words WordsOf(Why why) {
   switch (why) {
     case Why::kBusy:
       return {"pinned or in use by the kernel (direct I/O, io_uring buffers, a device)", true,
-              "try again; a page that stays pinned moves only after its buffer is unregistered"};
+              "try `--mode sync --retry-for`; a page that stays pinned moves only after its buffer "
+              "is unregistered"};
     case Why::kShared:
       return {"shared with another process after a fork", true,
-              "try again after the child has ended; with two nodes `--shared`, as root, moves it "
-              "for both"};
+              "try again after the child has ended; `--unshare` moves a copy of its own, with two "
+              "nodes `--shared`, as root, moves it for both"};
     case Why::kMerged:
       return {
           "merged with equal pages by the kernel (KSM)", true,

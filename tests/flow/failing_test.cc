@@ -71,7 +71,10 @@ struct Scene {
       if (!protect || call != Call::kProtect || nth != protects + 1) return;
       world.app.Protect({small.start + 8 * kPageBytes, 4 * kPageBytes}, true, false, false);
     });
-    world.Run(to_other_node ? world.ToNode(1) : world.ToSame());
+    Job job = to_other_node ? world.ToNode(1) : world.ToSame();
+    job.mode = Mode::kSync;  // all rounds, without their pauses
+    job.retry_for_ns = 0;
+    world.Run(job);
   }
 
   World world;

@@ -72,6 +72,14 @@ TEST(BadInput, SharedPagesTakeTheRightToMoveThem) {
   EXPECT_TRUE(subject.EndsRight());
 }
 
+TEST(BadInput, ACopyOfItsOwnIsForAnAgentToMake) {
+  Subject subject({}, {"--mib", "1", "--idle"});
+  ASSERT_NE(subject.pid(), 0);
+  ExpectRefused(Move(subject.pid(), {"--to", "same", "--unshare"}), 4,
+                "start it by `drover run -- PROGRAM`");
+  EXPECT_TRUE(subject.EndsRight());
+}
+
 struct BadWord {
   std::vector<std::string> words;
   int exit_code;
@@ -80,29 +88,32 @@ struct BadWord {
 class BadWords : public testing::TestWithParam<BadWord> {};
 INSTANTIATE_TEST_SUITE_P(
     All, BadWords,
-    testing::Values(BadWord{{"--to", "same", "--shared"}, 2, "cannot do `--to same`"},
-                    BadWord{{"--to", "63"}, 4, "node 63 does not exist"},
-                    BadWord{{"--to", "64"}, 4, "does not exist"},
-                    BadWord{{"--to", "4294967297"}, 2, "is no list of nodes"},
-                    BadWord{{"--to", "0x"}, 2, "is no list of nodes"},
-                    BadWord{{"--to", "0,0"}, 2, "names a node twice"},
-                    BadWord{{"--to", "0-"}, 2, "is no list of nodes"},
-                    BadWord{{"--to", "same", "--from", "0"}, 2, "takes no --from"},
-                    BadWord{{}, 2, "--to"},
-                    BadWord{{"--to", "same", "--range", "0x1000-0x1000"}, 2, "is empty"},
-                    BadWord{{"--to", "same", "--range", "0x2000-0x1000"}, 2, "is empty"},
-                    BadWord{{"--to", "same", "--range", "0x1001-0x3000"}, 2, "off page boundaries"},
-                    BadWord{{"--to", "same", "--range", "0x1000+1"}, 2, "off page boundaries"},
-                    BadWord{{"--to", "same", "--range", "here"}, 2, "is no range"},
-                    BadWord{
-                        {"--to", "same", "--range", "0x1000-0x3000,0x2000-0x4000"}, 2, "overlap"},
-                    BadWord{{"--to", "same", "--range", "0x1000-0x2000"}, 4, "nothing is mapped"},
-                    BadWord{{"--to", "same", "--batch", "0"}, 2, "a batch of 0 bytes"},
-                    BadWord{{"--to", "same", "--batch", "32m"}, 2, "a batch of 33554432 bytes"},
-                    BadWord{{"--to", "same", "--batch", "five"}, 2, "is no size"},
-                    BadWord{{"--to", "same", "--migrator", "dma"}, 2, "is no migrator"},
-                    BadWord{{"--to", "same", "--migrator", "threads:0"}, 2, "is no migrator"},
-                    BadWord{{"--to", "same", "--reuse"}, 2, "--reuse"}));
+    testing::Values(
+        BadWord{{"--to", "same", "--shared"}, 2, "cannot do `--to same`"},
+        BadWord{{"--to", "63"}, 4, "node 63 does not exist"},
+        BadWord{{"--to", "64"}, 4, "does not exist"},
+        BadWord{{"--to", "4294967297"}, 2, "is no list of nodes"},
+        BadWord{{"--to", "0x"}, 2, "is no list of nodes"},
+        BadWord{{"--to", "0,0"}, 2, "names a node twice"},
+        BadWord{{"--to", "0-"}, 2, "is no list of nodes"},
+        BadWord{{"--to", "same", "--from", "0"}, 2, "takes no --from"}, BadWord{{}, 2, "--to"},
+        BadWord{{"--to", "same", "--range", "0x1000-0x1000"}, 2, "is empty"},
+        BadWord{{"--to", "same", "--range", "0x2000-0x1000"}, 2, "is empty"},
+        BadWord{{"--to", "same", "--range", "0x1001-0x3000"}, 2, "off page boundaries"},
+        BadWord{{"--to", "same", "--range", "0x1000+1"}, 2, "off page boundaries"},
+        BadWord{{"--to", "same", "--range", "here"}, 2, "is no range"},
+        BadWord{{"--to", "same", "--range", "0x1000-0x3000,0x2000-0x4000"}, 2, "overlap"},
+        BadWord{{"--to", "same", "--range", "0x1000-0x2000"}, 4, "nothing is mapped"},
+        BadWord{{"--to", "same", "--batch", "0"}, 2, "a batch of 0 bytes"},
+        BadWord{{"--to", "same", "--batch", "32m"}, 2, "a batch of 33554432 bytes"},
+        BadWord{{"--to", "same", "--batch", "five"}, 2, "is no size"},
+        BadWord{{"--to", "same", "--migrator", "dma"}, 2, "is no migrator"},
+        BadWord{{"--to", "same", "--migrator", "threads:0"}, 2, "is no migrator"},
+        BadWord{{"--to", "same", "--mode", "fast"}, 2, "async,sync_light,sync"},
+        BadWord{{"--to", "same", "--retry-for", "2"}, 2, "only --mode sync"},
+        BadWord{{"--to", "same", "--mode", "sync", "--retry-for", "2h"}, 2, "ms,s"},
+        BadWord{{"--to", "same", "--mode", "sync", "--retry-for", "-1"}, 2, "0 to 3600 s"},
+        BadWord{{"--to", "same", "--reuse"}, 2, "--reuse"}));
 
 TEST_P(BadWords, AreRefusedAndTheTargetIsUntouched) {
   Subject subject(UnderDrover(), {"--mib", "1"});

@@ -1,0 +1,84 @@
+// --unshare: pages that are shared after a fork get copies of their own.
+#include "flow/world.h"
+
+namespace drover::flow {
+namespace {
+
+Job Unsharing(Job job) {
+  job.unshare = true;
+  return job;
+}
+
+TEST_F(Flow, SharedPagesGetCopiesWhereThatIsAskedFor) {
+  const Range range = world_.MapFilled(32);
+  const Range shared{range.start + 8 * kPageBytes, 16 * kPageBytes};
+  const auto value = world_.app.ReadWord(shared.start);
+  const uint64_t child = world_.app.Share(shared);
+  const auto before = world_.Frames(range);
+  const JobResult& result = world_.Run(Unsharing(world_.ToSame()));
+  EXPECT_EQ(result.pages_moved, 32u);
+  EXPECT_EQ(result.pages_unshared, 16u);
+  EXPECT_TRUE(world_.Relocated(range, before));
+  EXPECT_EQ(world_.app.ChildReadWord(child, shared.start), value);
+  world_.app.EndChild(child);
+}
+
+// The copy comes where the kernel puts it; from there it is moved as any other page.
+TEST_F(Flow, UnsharedPagesComeToTheirTarget) {
+  const Range range = world_.MapFilled(16);
+  const uint64_t child = world_.app.Share(range);
+  EXPECT_EQ(world_.Run(Unsharing(world_.ToNode(1))).pages_moved, 16u);
+  EXPECT_EQ(world_.result.moved_own_path, 16u);
+  for (uint64_t i = 0; i < 16; ++i) EXPECT_EQ(world_.NodeOf(range.start + i * kPageBytes), 1);
+  world_.app.EndChild(child);
+}
+
+TEST_F(Flow, SharedHugePagesAreUnshared) {
+  const Range range = world_.MapFilledHuge(2);
+  const uint64_t child = world_.app.Share({range.start, kHugeBytes});
+  EXPECT_EQ(world_.Run(Unsharing(world_.ToNode(1))).pages_moved, 2 * kPagesPerHuge);
+  EXPECT_EQ(world_.result.pages_unshared, kPagesPerHuge);
+  EXPECT_TRUE(world_.WholeHuge(range.start + kHugeBytes)) << "that one was not shared";
+  EXPECT_EQ(world_.NodeOf(range.start), 1);
+  world_.app.EndChild(child);
+}
+
+// Nothing is copied twice: a page whose child is gone is not shared.
+TEST_F(Flow, PagesWhoseChildIsGoneAreNotCopied) {
+  const Range range = world_.MapFilled(32);
+  world_.app.EndChild(world_.app.Share(range));
+  EXPECT_EQ(world_.Run(Unsharing(world_.ToSame())).pages_moved, 32u);
+  EXPECT_EQ(world_.result.pages_unshared, 0u);
+}
+
+// What the copies take is memory like the pool's.
+TEST_F(Flow, CopiesAreMadeOnlyWhileTwiceTheirSizeIsFree) {
+  const Range range = world_.MapFilled(64);
+  const uint64_t child = world_.app.Share(range);
+  const auto frames = world_.Frames(range);
+  const auto zones = [](uint64_t free_pages) {
+    return "Node 0, zone   Normal\n  pages free     " + std::to_string(free_pages) +
+           "\n        min      10\n        low      20\n";
+  };
+  world_.model.SetFile("/proc/zoneinfo", zones(20 + 2 * 64 - 1));
+  world_.Run(Unsharing(world_.ToSame()));
+  EXPECT_EQ(world_.recorder.Count(range, Why::kNoTargetMemory), 64u);
+  EXPECT_EQ(world_.Frames(range), frames);
+  EXPECT_EQ(world_.result.pages_unshared, 0u);
+  world_.app.EndChild(child);
+}
+
+TEST_F(Flow, ThePlanSaysWhatWouldBeCopied) {
+  const Range range = world_.MapFilled(32);
+  const uint64_t child = world_.app.Share({range.start, 8 * kPageBytes});
+  const auto frames = world_.Frames(range);
+  Job plan = Unsharing(world_.ToSame());
+  plan.plan_only = true;
+  EXPECT_EQ(world_.Run(plan).pages_unshared, 8u);
+  EXPECT_EQ(world_.result.pages_moved, 32u);
+  EXPECT_EQ(world_.Frames(range), frames);
+  world_.app.EndChild(child);
+}
+
+}  // namespace
+}  // namespace drover::flow
