@@ -1,6 +1,7 @@
 #include "memory/expected.h"
 
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
@@ -21,7 +22,9 @@ constexpr Row kRows[] = {
     {"anonymous-4k", kOwn, kOwn},
     {"anonymous-2m", kOwn, kOwn},
     {"anonymous-partly-2m", kOwn, kOwn},
-    {"anonymous-64k", kOwn, kOwn, Needs::kFolios64K},
+    {"anonymous-16k", kOwn, kOwn, Needs::kFolios},
+    {"anonymous-64k", kOwn, kOwn, Needs::kFolios},
+    {"anonymous-1m", kOwn, kOwn, Needs::kFolios},
     {"heap", kOwn, kOwn},
     {"main-stack", Stays(kStack), kKernel},
     {"thread-stack", kOwn, kOwn},
@@ -51,6 +54,7 @@ constexpr Row kRows[] = {
     {"tmpfs", Stays(kFile), kKernel},
     {"memfd", Stays(kFile), kKernel},
     {"shared-anonymous", Stays(kFile), kKernel},
+    {"mapped-twice", Stays(kFile), Stays(kSeveralProcesses)},
     {"two-processes", Stays(kFile), Stays(kSeveralProcesses)},
     {"hugetlb", Stays(kFile), kKernel, Needs::kHugetlbPages},
     {"secret", Stays(kNotMovable), Stays(kNotMovable)},
@@ -60,8 +64,13 @@ constexpr Row kRows[] = {
     {"child-dead", kOwn, kOwn},
     {"fixed-buffer", Stays(kBusy), Stays(kBusy)},
     {"vmsplice", kOwn, kOwn},
+    {"zerocopy", kOwn, kOwn},
+    {"kernel-tls", Stays(kOwnPathRefused), kKernel, Needs::kKernelTls},
+    {"nfs-direct", Stays(kOwnPathRefused), kKernel, Needs::kNfs},
+    {"direct-read", Stays(kBusy), Stays(kBusy)},
+    {"fuse-read", Stays(kBusy), Stays(kBusy)},
     {"merged", Stays(kMerged), Stays(kMerged)},
-    {"swapped", kNothing, kNothing, Needs::kSwap},
+    {"swapped", kNothing, kNothing, Needs::kZram},
 };
 
 std::string Line(const char* path, int number = 1) {
@@ -83,8 +92,8 @@ Fate SharedFateOf(const Row& row) {
   return why == kShared || why == kMerged || why == kSeveralProcesses ? kKernel : row.other;
 }
 
-bool MachineHas(Needs needs) {
-  switch (needs) {
+bool MachineHas(const Row& row) {
+  switch (row.needs) {
     case Needs::kAnyMachine:
       return true;
     case Needs::kGuardInstall: {
@@ -98,14 +107,25 @@ bool MachineHas(Needs needs) {
       const std::string text{std::istreambuf_iterator<char>(file), {}};
       return text.find(" ospke") != std::string::npos;
     }
-    case Needs::kFolios64K: {
-      const std::string line = Line("/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled");
+    case Needs::kFolios: {
+      const std::string kind = row.kind;
+      const std::string size = kind.ends_with("1m") ? "1024" : kind.substr(kind.size() - 3, 2);
+      const auto path = "/sys/kernel/mm/transparent_hugepage/hugepages-" + size + "kB/enabled";
+      const std::string line = Line(path.c_str());
       return line.find("[never]") == std::string::npos && !line.empty();
     }
     case Needs::kHugetlbPages:
       return Line("/proc/sys/vm/nr_hugepages") != "0";
-    case Needs::kSwap:
-      return !Line("/proc/swaps", 2).empty();
+    case Needs::kZram:
+      return access("/sys/class/zram-control/hot_add", F_OK) == 0;
+    case Needs::kKernelTls:
+      return (" " + Line("/proc/sys/net/ipv4/tcp_available_ulp") + " ").find(" tls ") !=
+             std::string::npos;
+    case Needs::kNfs: {
+      std::ifstream file("/proc/mounts");
+      const std::string text{std::istreambuf_iterator<char>(file), {}};
+      return text.find(" nfs") != std::string::npos;
+    }
   }
   return true;
 }

@@ -23,9 +23,11 @@ enum class Needs {
   kAnyMachine,
   kGuardInstall,    // Linux 6.13
   kProtectionKeys,  // of the processor
-  kFolios64K,       // switched on in /sys/kernel/mm/transparent_hugepage
+  kFolios,          // of that size, switched on in /sys/kernel/mm/transparent_hugepage
   kHugetlbPages,    // vm.nr_hugepages
-  kSwap,
+  kZram,
+  kKernelTls,
+  kNfs,  // mounted somewhere
 };
 
 struct Row {
@@ -38,6 +40,6 @@ struct Row {
 std::span<const Row> ExpectedRows();
 // To another node, with --shared: what only others hold back moves, too.
 Fate SharedFateOf(const Row& row);
-bool MachineHas(Needs needs);
+bool MachineHas(const Row& row);
 
 }  // namespace drover::memory

@@ -50,6 +50,9 @@ Made Spliced() {
   const iovec pages = {made.start, made.bytes};
   if (vmsplice(ends[1], &pages, 1, 0) != static_cast<ssize_t>(made.bytes))
     return Cannot("vmsplice is not allowed");
+  static const int reader = ends[0];
+  // What comes out of the pipe must be what went in.
+  made.undo = [](const Made& self) { (void)!read(reader, self.start, self.bytes); };
   return made;
 }
 

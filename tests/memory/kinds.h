@@ -40,11 +40,12 @@ struct Kind {
   Made (*make)();
 };
 
-// Four families, a file each.
+// Five families, a file each.
 std::span<const Kind> PrivateKinds();
 std::span<const Kind> ProtectedKinds();
 std::span<const Kind> SharedKinds();
 std::span<const Kind> HeldKinds();
+std::span<const Kind> InFlightKinds();
 
 // ---- for those who make them
 

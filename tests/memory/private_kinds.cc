@@ -38,12 +38,15 @@ Made PartlyHuge() {
   return Huge(1, 64);
 }
 
-// Folios of 64 KiB, where the administrator has them.
-Made Folios64K() {
+// Folios of one size, where the administrator has them.
+template <int kKib>
+Made Folios() {
+  const std::string size = std::to_string(kKib);
   std::string word;
-  std::getline(std::ifstream("/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled"), word);
+  std::getline(
+      std::ifstream("/sys/kernel/mm/transparent_hugepage/hugepages-" + size + "kB/enabled"), word);
   if (word.find("[always]") == std::string::npos && word.find("[madvise]") == std::string::npos)
-    return Cannot("folios of 64 KiB are switched off");
+    return Cannot("folios of " + size + " KiB are switched off");
   char* start = MapSmall(kHugePage);
   munmap(start + kHugePage / 2, kHugePage / 2);  // so that no huge page fits
   madvise(start, kHugePage / 2, MADV_HUGEPAGE);
@@ -163,7 +166,9 @@ constexpr Kind kKinds[] = {
     {"anonymous-4k", "private anonymous, 4 KiB pages", Small},
     {"anonymous-2m", "private anonymous, 2 MiB pages", WholeHuge},
     {"anonymous-partly-2m", "private anonymous, one 2 MiB page and 4 KiB pages", PartlyHuge},
-    {"anonymous-64k", "private anonymous, folios of 64 KiB (mTHP)", Folios64K},
+    {"anonymous-16k", "private anonymous, folios of 16 KiB (mTHP)", Folios<16>},
+    {"anonymous-64k", "private anonymous, folios of 64 KiB (mTHP)", Folios<64>},
+    {"anonymous-1m", "private anonymous, folios of 1 MiB (mTHP)", Folios<1024>},
     {"heap", "heap (brk)", Heap},
     {"main-stack", "stack of the main thread", MainStack},
     {"thread-stack", "stack of a thread", ThreadStack},

@@ -63,6 +63,13 @@ Made SharedAnonymous() {
   Stamp(made.start, kBytes);
   return made;
 }
+// Two mappings of one file, in one process.
+Made MappedTwice() {
+  const int file = File("/dev/shm");
+  Made made = OfFile(file, PROT_READ | PROT_WRITE, MAP_SHARED, true);
+  const Made again = OfFile(file, PROT_READ | PROT_WRITE, MAP_SHARED, false);
+  return again.cannot.empty() ? made : again;
+}
 // Both have touched each page.
 Made TwoProcesses() {
   Made made = SharedAnonymous();
@@ -134,6 +141,7 @@ constexpr Kind kKinds[] = {
     {"tmpfs", "shared mapping of a file on tmpfs", TmpfsShared},
     {"memfd", "memfd", MemfdShared},
     {"shared-anonymous", "MAP_SHARED, anonymous", SharedAnonymous},
+    {"mapped-twice", "MAP_SHARED, mapped twice by the same process", MappedTwice},
     {"two-processes", "MAP_SHARED, used by two processes", TwoProcesses},
     {"hugetlb", "hugetlb, 2 MiB", Hugetlb},
     {"secret", "memfd_secret", Secret},

@@ -19,7 +19,8 @@ int main(int argc, char** argv) {
   sigemptyset(&end);
   sigaddset(&end, SIGTERM);
   sigprocmask(SIG_BLOCK, &end, nullptr);
-  for (const auto& family : {PrivateKinds(), ProtectedKinds(), SharedKinds(), HeldKinds()}) {
+  for (const auto& family :
+       {PrivateKinds(), ProtectedKinds(), SharedKinds(), HeldKinds(), InFlightKinds()}) {
     for (const Kind& kind : family) {
       if (name == "--list") std::printf("%s\t%s\n", kind.name, kind.what);
       if (name != kind.name) continue;

@@ -12,6 +12,7 @@
 
 #include "live/command.h"
 #include "live/ksm.h"
+#include "live/swap.h"
 #include "memory/expected.h"
 #include "memory/subject_with_kind.h"
 #include "report/words.h"
@@ -106,10 +107,12 @@ class Table : public testing::TestWithParam<Row> {
     const std::string column = kColumns[static_cast<int>(how)];
     const bool to_other_node = how != How::kSame;
     std::optional<live::KsmRuns> ksm;
+    std::optional<live::SwapRuns> swap;
     if (std::string(GetParam().kind) == "merged") ksm.emplace();
+    if (std::string(GetParam().kind) == "swapped") swap.emplace();
     SubjectWith subject(GetParam().kind);
     if (!subject.cannot().empty()) {
-      EXPECT_FALSE(MachineHas(GetParam().needs)) << subject.cannot();
+      EXPECT_FALSE(MachineHas(GetParam())) << subject.cannot();
       Say(column, "untested: " + subject.cannot());
       return false;
     }
