@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <set>
 
 #include "control/agents.h"
 #include "flow/collect.h"
@@ -43,16 +44,18 @@ MemoryKind KindOf(const kernel::Mapping& mapping, const std::string& name) {
   return mapping.file ? MemoryKind::kFile : MemoryKind::kPrivate;
 }
 
-// Mappings that are locked or have a protection key (kernel::Marked::kUnlike).
-std::vector<Range> UnlikeMappings(LinuxKernel& kernel) {
+// The first addresses of the mappings that are marked so.
+std::set<uint64_t> Marked(LinuxKernel& kernel, kernel::Marked how) {
   std::vector<Range> ranges(flow::kUnlikeRangesMax);
-  auto listed = kernel.ListMarked(kernel::Marked::kUnlike, ranges);
+  auto listed = kernel.ListMarked(how, ranges);
   if (listed.has_value() && *listed > ranges.size()) {
     ranges.resize(*listed);
-    listed = kernel.ListMarked(kernel::Marked::kUnlike, ranges);
+    listed = kernel.ListMarked(how, ranges);
   }
   ranges.resize(std::min<size_t>(listed.value_or(0), ranges.size()));
-  return ranges;
+  std::set<uint64_t> starts;
+  for (const Range& range : ranges) starts.insert(range.start);
+  return starts;
 }
 
 class Walker {
@@ -60,18 +63,14 @@ class Walker {
   Walker(LinuxKernel& kernel, bool huge_disabled)
       : kernel_(kernel),
         regions_(kRegions),
-        unlike_(UnlikeMappings(kernel)),
+        locked_(Marked(kernel, kernel::Marked::kLocked)),
+        keyed_(Marked(kernel, kernel::Marked::kKeyed)),
         huge_disabled_(huge_disabled) {}
 
   void Count(MappingCounts& counts) {
     const Range range = counts.mapping.range;
-    special_ = counts.kind == MemoryKind::kSpecial;
-    Why why = special_ ? Why::kNotMovable : flow::WhyNotOwn(counts.mapping);
-    if (why == Why::kNone && std::any_of(unlike_.begin(), unlike_.end(),
-                                         [&](Range unlike) { return unlike.start == range.start; }))
-      why = Why::kRights;
-    own_ = why == Why::kNone;
-    if (!own_) counts.why = report::WordsOf(why).why;
+    why_ = WhyOf(counts);
+    if (why_ != Why::kNone) counts.why = report::WordsOf(why_).why;
     ForEachRegion(range, kernel::kPagePresent, kernel::kPageHuge | kernel::kPageZero,
                   [&](const kernel::PageRegion& region) { CountPresent(counts.pages, region); });
     ForEachRegion(range, kernel::kPageSwapped, 0, [&](const kernel::PageRegion& region) {
@@ -80,6 +79,15 @@ class Walker {
   }
 
  private:
+  Why WhyOf(const MappingCounts& counts) const {
+    if (counts.kind == MemoryKind::kSpecial) return Why::kNotMovable;
+    if (counts.kind == MemoryKind::kHugetlb) return Why::kHugetlb;
+    const Why why = flow::WhyNotOwn(counts.mapping);
+    if (why != Why::kNone) return why;
+    if (locked_.contains(counts.mapping.range.start)) return Why::kLocked;
+    return keyed_.contains(counts.mapping.range.start) ? Why::kProtectionKey : Why::kNone;
+  }
+
   template <class Visit>
   void ForEachRegion(Range range, uint64_t required, uint64_t report, const Visit& visit) {
     uint64_t walk_end = range.start;
@@ -101,11 +109,13 @@ class Walker {
     if (huge) pages.huge += count;
     for (uint64_t first = 0; first < count; first += kChunkPages) {
       const uint64_t some = std::min(kChunkPages, count - first);
-      CountChunk(pages, region.start + first * kPageBytes, some, own_ && !(huge && huge_disabled_));
+      const bool none_comes = why_ == Why::kNone && huge && huge_disabled_;
+      CountChunk(pages, region.start + first * kPageBytes, some,
+                 none_comes ? Why::kHugeDisabled : why_);
     }
   }
 
-  void CountChunk(PageCounts& pages, uint64_t start, uint64_t count, bool own) {
+  void CountChunk(PageCounts& pages, uint64_t start, uint64_t count, Why why) {
     addresses_.resize(count);
     nodes_.assign(count, -1);
     entries_.assign(count, {});
@@ -117,11 +127,15 @@ class Walker {
         ++pages.on_node[static_cast<size_t>(nodes_[i])];
       else
         ++pages.unplaced;
-      const bool alone = entries_[i].exclusive();
-      const Movability how = special_ || !alone ? Movability::kNot
-                             : own              ? Movability::kOwnPath
-                                                : Movability::kKernelPath;
+      Why cause = why;
+      if (!entries_[i].exclusive() && why != Why::kNotMovable)
+        cause = why == Why::kNone ? Why::kShared : Why::kSeveralProcesses;
+      const bool stays = cause == Why::kNotMovable || !entries_[i].exclusive();
+      const Movability how = cause == Why::kNone ? Movability::kOwnPath
+                             : stays             ? Movability::kNot
+                                                 : Movability::kKernelPath;
       ++pages.movable[static_cast<size_t>(how)];
+      if (cause != Why::kNone) ++pages.why[static_cast<size_t>(cause)];
     }
   }
 
@@ -130,9 +144,9 @@ class Walker {
   std::vector<uint64_t> addresses_;
   std::vector<int32_t> nodes_;
   std::vector<kernel::PageEntry> entries_;
-  const std::vector<Range> unlike_;
+  const std::set<uint64_t> locked_, keyed_;
   const bool huge_disabled_;  // by the process, so that no other huge page can come there
-  bool own_ = false, special_ = false;
+  Why why_ = Why::kNone;      // of the mapping in hand
 };
 
 bool SwitchesHugePagesOff(int pid) {
@@ -156,6 +170,7 @@ const char* NameOf(Movability movability) {
 void PageCounts::Add(const PageCounts& other) {
   for (size_t i = 0; i < on_node.size(); ++i) on_node[i] += other.on_node[i];
   for (size_t i = 0; i < movable.size(); ++i) movable[i] += other.movable[i];
+  for (size_t i = 0; i < why.size(); ++i) why[i] += other.why[i];
   present += other.present;
   unplaced += other.unplaced;
   huge += other.huge;

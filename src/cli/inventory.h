@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "drover/engine.h"
-#include "flow/limits.h"
+#include "flow/job.h"
 #include "kernel/types.h"
 
 namespace drover::cli {
@@ -31,6 +31,8 @@ struct PageCounts {
   uint64_t zero = 0;
   uint64_t swapped = 0;
   std::array<uint64_t, kMovabilities> movable = {};
+  // Why not by the own path, as far as a look can tell: that a page is pinned only a move finds.
+  std::array<uint64_t, flow::kWhyCount> why = {};
   void Add(const PageCounts& other);
 };
 

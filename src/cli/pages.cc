@@ -1,5 +1,9 @@
 // drover pages: where a process's memory is, of what size, and how it can be moved.
+#include "report/pages.h"
+
 #include <fmt/format.h>
+
+#include <fstream>
 
 #include "cli/command.h"
 #include "cli/inventory.h"
@@ -39,10 +43,21 @@ nlohmann::json ToJson(const PageCounts& pages, const std::vector<int>& nodes) {
   nlohmann::json movable = nlohmann::json::object();
   static constexpr const char* kKeys[kMovabilities] = {"own_path", "kernel_path", "not"};
   for (size_t i = 0; i < kMovabilities; ++i) movable[kKeys[i]] = pages.movable[i];
-  return {{"pages_present", pages.present},   {"pages_on_node", on_node},
-          {"pages_unplaced", pages.unplaced}, {"pages_huge", pages.huge},
-          {"pages_zero", pages.zero},         {"pages_swapped", pages.swapped},
-          {"pages_movable", movable}};
+  return {{"pages_present", pages.present},
+          {"pages_on_node", on_node},
+          {"pages_unplaced", pages.unplaced},
+          {"pages_huge", pages.huge},
+          {"pages_zero", pages.zero},
+          {"pages_swapped", pages.swapped},
+          {"pages_movable", movable},
+          {"causes", report::NotMovedToJson(report::CausesOf(pages.why))}};
+}
+
+// As the kernel counts them for the process (Linux 6.1); 0 where it does not tell.
+uint64_t MergedPages(int pid) {
+  uint64_t pages = 0;
+  std::ifstream(fmt::format("/proc/{}/ksm_merging_pages", pid)) >> pages;
+  return pages;
 }
 
 struct Totals {
@@ -60,7 +75,14 @@ std::string Line(const MappingCounts& counts, const std::vector<int>& nodes) {
   if (counts.pages.swapped > 0) text += fmt::format(" swapped={}", counts.pages.swapped);
   const uint64_t stay = counts.pages.movable[static_cast<size_t>(Movability::kNot)];
   if (stay > 0) text += fmt::format(" stay={}", stay);
-  text += fmt::format(" {}", counts.why.empty() ? "own path" : counts.why);
+  const uint64_t own = counts.pages.movable[static_cast<size_t>(Movability::kOwnPath)];
+  const char* before = " ";
+  const auto add = [&](uint64_t pages, const std::string& words) {
+    text += fmt::format("{}{} {}", before, pages, words);
+    before = "; ";
+  };
+  if (own > 0) add(own, "own path");
+  for (const NotMoved& cause : report::CausesOf(counts.pages.why)) add(cause.pages, cause.why);
   return text + (counts.name.empty() ? "" : "  " + counts.name) + "\n";
 }
 
@@ -83,12 +105,15 @@ void ShowTable(const control::ProcessInfo& process, const Totals& totals,
                MiB(all.movable[i]));
   fmt::print("\nnot resident     zero page {:.2f}, swapped or guarded {:.2f}\n", MiB(all.zero),
              MiB(all.swapped));
-  if (all.movable[static_cast<size_t>(Movability::kNot)] > 0)
-    fmt::print(
-        "What is not movable is mapped by other processes as well (libraries, children after a\n"
-        "fork), or is no memory of the process's own. `drover doctor {}` says which path it "
-        "takes.\n",
-        process.pid);
+  const auto causes = report::CausesOf(all.why);
+  if (!causes.empty())
+    fmt::print("not by the own path, in pages:\n{}", report::NotMovedToTable(causes));
+  if (const uint64_t merged = MergedPages(process.pid); merged > 0)
+    fmt::print("{} of the shared pages are merged with equal ones (KSM)\n", merged);
+  fmt::print(
+      "That a page is pinned shows only when it is moved. `drover doctor {}` says which path this\n"
+      "process takes.\n",
+      process.pid);
 }
 
 int Pages(const Options& options) {
@@ -124,6 +149,7 @@ int Pages(const Options& options) {
   }
   document["pid"] = options.pid;
   document["name"] = process->name;
+  document["pages_merged"] = MergedPages(options.pid);
   document["total"] = ToJson(totals.all, nodes);
   document["kinds"] = nlohmann::json::object();
   for (size_t kind = 0; kind < kMemoryKinds; ++kind)

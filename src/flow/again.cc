@@ -138,7 +138,7 @@ bool PutAside::Next(Piece* piece) {
   }
   piece->range = {run.address, 0};
   piece->not_own = WhyNotOwn(mapping_);
-  if (piece->not_own == Why::kNone && IsUnlike(engine_, run.address)) piece->not_own = Why::kRights;
+  if (piece->not_own == Why::kNone) piece->not_own = WhyUnlike(engine_, run.address);
   Fill(piece, end);
   return true;
 }

@@ -15,7 +15,9 @@ using kernel::Mapping;
 }  // namespace
 
 Why WhyNotOwn(const Mapping& mapping) {
+  if (!RuleHolds(Rule::kSortKinds)) return Why::kNone;
   if (mapping.kernels_own) return Why::kNotMovable;
+  if (mapping.hugetlb) return Why::kHugetlb;
   if (mapping.file || mapping.shared) return Why::kFile;
   if (mapping.stack) return Why::kStack;
   if (!mapping.readable || !mapping.writable || mapping.executable) return Why::kRights;
@@ -145,8 +147,7 @@ bool Collector::CutPiece(Piece* piece) {
   piece->range = {first.start, piece_end - first.start};
   piece->huge = huge;
   piece->not_own = WhyNotOwn(mapping_);
-  if (piece->not_own == Why::kNone && IsUnlike(engine_, piece->range.start))
-    piece->not_own = Why::kRights;
+  if (piece->not_own == Why::kNone) piece->not_own = WhyUnlike(engine_, piece->range.start);
   uint64_t walk_end = 0;
   const auto found = engine_.kernel.Scan(piece->range, kPagePresent, forbidden(),
                                          kPageHuge | kPageFile, engine_.regions, &walk_end);

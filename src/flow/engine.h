@@ -143,6 +143,7 @@ struct Engine {
   bool unlike_known = false;
   uint32_t unlike_count = 0;
   Range unlike[kUnlikeRangesMax];
+  Why unlike_why[kUnlikeRangesMax];
   threads::Word* seen_calls;
   SelfTestStep self_test_failed = SelfTestStep::kNone;
   MoveLock lock;

@@ -136,7 +136,7 @@ bool RefusedEnough(const Batch& batch) {
 Why WhyOf(Errno error) {
   switch (error) {
     case Errno::kBusy:
-      return Why::kBusy;
+      return RuleHolds(Rule::kTellPinsApart) ? Why::kBusy : Why::kShared;
     case Errno::kInvalid:
       return Why::kRights;
     default:

@@ -15,8 +15,11 @@ enum class Why : uint8_t {
   kBusy,              // refused as pinned, or by somebody who holds a reference
   kShared,            // shared with a child or parent after a fork
   kMerged,            // merged with equal pages (KSM); only root's command line can tell
-  kRights,            // the mapping is not plain read-write, or is locked, or has a protection key
+  kRights,            // the mapping is not plain read-write
+  kLocked,            // the mapping is locked
+  kProtectionKey,     // the mapping has a protection key of its own
   kFile,              // a page of a file, or of shared memory
+  kHugetlb,           // a page of hugetlb memory
   kStack,             // the main thread's stack
   kControlBlock,      // a thread's control block
   kSwapped,           // it was swapped out before its turn came
@@ -30,7 +33,7 @@ enum class Why : uint8_t {
   kUnstable,          // pages kept changing under the move
   kNotTried,          // the window's bound of refusals was reached
   kOwnPathRefused,    // this process cannot take the own path (the job says why)
-  kSeveralProcesses,  // mapped by several processes
+  kSeveralProcesses,  // mapped by several processes, or several times
   kNotMovable,        // the kernel does not move this kind
   kKernelRefused,     // the kernel's move_pages refused for another cause
   kCount

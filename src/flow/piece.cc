@@ -134,7 +134,7 @@ void PieceMover::TryOwnPath(int16_t target) {
     MendAfterFork();
   }
   for (uint64_t i = 0; i < pages(); ++i) why_[i] = Why::kNotTried;
-  if (engine_.job->unshare) Unshare(target);
+  if (engine_.job->unshare || !RuleHolds(Rule::kKeepShared)) Unshare(target);
   bool refused_too = false;
   for (int window = 1; window <= kWindowsPerPieceMax; ++window) {
     const bool going_on = MoveThoseLeft(target, refused_too, mended);
@@ -182,10 +182,11 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
 // One page has been refused for a lock or key of its mapping: so will the others be.
 void PieceMover::BookUnlike(int16_t target) {
   LearnUnlike(engine_);
-  for (uint64_t i = 0; i < pages(); ++i)
-    if (piece.target[i] == target && state_[i] == PageState::kRefused &&
-        IsUnlike(engine_, piece.range.start + i * kPageBytes))
-      why_[i] = Why::kRights;
+  for (uint64_t i = 0; i < pages(); ++i) {
+    if (piece.target[i] != target || state_[i] != PageState::kRefused) continue;
+    const Why why = WhyUnlike(engine_, piece.range.start + i * kPageBytes);
+    if (why != Why::kNone) why_[i] = why;
+  }
 }
 
 void PieceMover::Predict(int16_t target) {

@@ -48,6 +48,9 @@ enum class Rule : uint32_t {
   kSpareMappings,     // the engine stops near vm.max_map_count
   kWholeHugePages,    // never part of a huge page
   kBoundAgains,       // a window does not wait for ever for a change of mappings
+  kSortKinds,         // what the own path cannot take is sorted out by its kind of mapping
+  kTellPinsApart,     // a pinned page is told apart from one that is shared
+  kKeepShared,        // shared pages get copies only where that is asked for
   kCount
 };
 

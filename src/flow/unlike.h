@@ -11,7 +11,7 @@ namespace drover::flow {
 void StartUnlike(Engine& engine);
 // After a refusal: looks, unless that was done before in this job.
 void LearnUnlike(Engine& engine);
-// Does the mapping that begins here, or this page of one, belong to them?
-[[nodiscard]] bool IsUnlike(const Engine& engine, uint64_t address);
+// kLocked or kProtectionKey where the mapping of this address belongs to them; else kNone.
+[[nodiscard]] Why WhyUnlike(const Engine& engine, uint64_t address);
 
 }  // namespace drover::flow

@@ -35,6 +35,7 @@ void NameMapping(std::string_view name, Mapping* mapping) {
   if (name.size() > 0 && name.back() == '\0') name.remove_suffix(1);
   mapping->stack = name.starts_with("[stack");
   mapping->special = name.starts_with("[v");
+  mapping->hugetlb = name.starts_with("/anon_hugepage");
   mapping->kernels_own = name.starts_with("/secretmem") || name.starts_with("anon_inode:");
 }
 

@@ -34,8 +34,10 @@ std::string_view FlagOf(Marked how) {
       return "dc";
     case Marked::kWipeOnFork:
       return "wf";
-    case Marked::kUnlike:
+    case Marked::kLocked:
       return "lo";
+    case Marked::kKeyed:
+      break;  // is no flag
   }
   return "";
 }
@@ -60,7 +62,7 @@ Result<uint64_t> LinuxKernel::ListMarked(Marked how, std::span<Range> ranges) {
         Mapping next;
         if (ParseMapsLine(line, &next)) mapping = next, key = false;
         key = key || HasKey(line);
-      } else if (HasFlag(line, FlagOf(how)) || (how == Marked::kUnlike && key)) {
+      } else if (how == Marked::kKeyed ? key : HasFlag(line, FlagOf(how))) {
         if (count < ranges.size()) ranges[count] = mapping.range;
         ++count;
       }

@@ -84,6 +84,9 @@ struct Mapping {
   // Pages that the kernel itself holds, and does not move: memfd_secret, rings of an io_uring and
   // other memory of anonymous inodes.
   bool kernels_own = false;
+  // Huge pages set aside by the administrator. Known where the kernel has named the mapping itself;
+  // one of a file on a hugetlbfs counts as a file.
+  bool hugetlb = false;
 };
 
 // Categories of PAGEMAP_SCAN (Linux 6.7; uapi/linux/fs.h).
@@ -141,7 +144,8 @@ enum class SocketKind : uint8_t {
 enum class Marked : uint8_t {
   kDontFork,    // a child does not inherit it
   kWipeOnFork,  // a child inherits it empty
-  kUnlike,      // locked, or with a protection key: UFFDIO_MOVE to plain memory refuses
+  kLocked,      // UFFDIO_MOVE to memory that is not locked refuses
+  kKeyed,       // with a protection key of its own: the same
 };
 
 enum class RegisterMode : uint64_t { kMissing = 1, kWriteProtect = 2 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "report/pages.h"
 #include "report/words.h"
 
 namespace drover::library {
@@ -63,11 +64,7 @@ MoveResult ResultOf(const flow::JobResult& job, bool verify) {
   result.window = PercentilesOf(job.windows);
   result.windows_preempted = job.windows_preempted;
   result.windows_guarded = job.windows_guarded;
-  for (uint32_t i = 0; i < flow::kWhyCount; ++i) {
-    if (job.not_moved_why[i] == 0) continue;
-    const report::Words words = report::WordsOf(static_cast<flow::Why>(i));
-    result.not_moved.push_back({words.why, job.not_moved_why[i], words.temporary, words.hint});
-  }
+  result.not_moved = report::CausesOf(job.not_moved_why);
   result.own_path_refused = report::WordsOf(job.own_path_trouble, job.own_path_detail);
   if (verify) result.verified = VerifiedOf(job);
   result.cancelled = job.ended_by == flow::Trouble::kCancelled;

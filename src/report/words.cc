@@ -27,10 +27,19 @@ Words WordsOf(Why why) {
           "merged with equal pages by the kernel (KSM)", true,
           "it is its own again when it is written; `echo 2 > /sys/kernel/mm/ksm/run` unmerges all"};
     case Why::kRights:
-      return {"the mapping is not plain read-write, is locked (mlock) or has a protection key",
-              false, "with two nodes the kernel path moves it; `--to same` cannot"};
+      return {"the mapping is not plain read-write", false,
+              "with two nodes the kernel path moves it; `--to same` cannot"};
+    case Why::kLocked:
+      return {"the mapping is locked (mlock)", false,
+              "with two nodes the kernel path moves it; `--to same` cannot"};
+    case Why::kProtectionKey:
+      return {"the mapping has a protection key", false,
+              "with two nodes the kernel path moves it; `--to same` cannot"};
     case Why::kFile:
       return {"page of a file or of shared memory", false,
+              "with two nodes the kernel path moves it; `--to same` cannot"};
+    case Why::kHugetlb:
+      return {"huge page of hugetlb", false,
               "with two nodes the kernel path moves it; `--to same` cannot"};
     case Why::kStack:
       return {"stack of the main thread", false,
@@ -69,7 +78,7 @@ Words WordsOf(Why why) {
       return {"this process cannot take drover's own path, and there is no other", false,
               "see `drover doctor`"};
     case Why::kSeveralProcesses:
-      return {"mapped by several processes", false,
+      return {"mapped by several processes, or several times", false,
               "with two nodes `--shared`, as root, moves it for all of them"};
     case Why::kNotMovable:
       return {"the kernel does not move this kind of page", false, "none"};

@@ -97,6 +97,33 @@ TEST_P(Memory, PopulateWriteKeepsContent) {
   ExpectFilled(memory, 4, memory);
 }
 
+TEST_P(Memory, PopulateWriteCopiesWhatAChildShares) {
+  const uint64_t memory = MapFilled(2);
+  const auto child = Fork();
+  ASSERT_EQ(kernel_.Advise({memory, kPageBytes}, Advice::kPopulateWrite), Errno::kOk);
+  EXPECT_TRUE(Entry(memory).exclusive());
+  EXPECT_FALSE(Entry(memory + kPageBytes).exclusive());
+  world_->WriteWord(memory, 1);
+  EXPECT_EQ(child->ReadWord(memory), First(memory));
+}
+
+TEST_P(Memory, LockedMappingsAreListed) {
+  const uint64_t locked = MapFilled(2), plain = MapFilled(2);
+  const auto lists = [&](kernel::Marked how, uint64_t address) {
+    std::vector<Range> ranges(65536);
+    const auto count = kernel_.ListMarked(how, ranges);
+    EXPECT_TRUE(count.has_value());
+    for (uint64_t i = 0; i < count.value_or(0); ++i)
+      if (ranges[i].Contains(address)) return true;
+    return false;
+  };
+  EXPECT_FALSE(lists(kernel::Marked::kLocked, locked));
+  world_->Lock({locked, 2 * kPageBytes});
+  EXPECT_TRUE(lists(kernel::Marked::kLocked, locked));
+  EXPECT_FALSE(lists(kernel::Marked::kLocked, plain));
+  EXPECT_FALSE(lists(kernel::Marked::kKeyed, locked));
+}
+
 TEST_P(Memory, PopulateWriteRefuses) {
   const uint64_t read_only = world_->Map(kPageBytes, {true, false, false});
   EXPECT_EQ(kernel_.Advise({read_only, kPageBytes}, Advice::kPopulateWrite), Errno::kInvalid);
@@ -272,6 +299,20 @@ TEST_P(Memory, MovePagesLeavesSharedPages) {
   int32_t status = kUnwritten;
   EXPECT_EQ(kernel_.MovePages({&memory, 1}, {&other, 1}, {&status, 1}, kernel::Whose::kOnlyOwn), 0);
   EXPECT_EQ(status, -EACCES);
+}
+
+TEST_P(Memory, MovePagesMovesSharedPagesForAllWhereThatIsAskedFor) {
+  DROVER_NEEDS(Ability::kTwoNodes);
+  const uint64_t memory = MapFilled(1);
+  const int32_t other = 1 - NodeOf(memory);
+  const auto child = Fork();
+  int32_t status = kUnwritten;
+  EXPECT_EQ(kernel_.MovePages({&memory, 1}, {&other, 1}, {&status, 1}, kernel::Whose::kAll), 0);
+  EXPECT_EQ(status, other);
+  EXPECT_EQ(NodeOf(memory), other);
+  EXPECT_FALSE(Entry(memory).exclusive());  // shared as before
+  EXPECT_EQ(child->ReadWord(memory), First(memory));
+  ExpectFilled(memory, 1, memory);
 }
 
 TEST_P(Memory, MoveKeepsTheNode) {

@@ -65,7 +65,7 @@ TEST_F(Flow, ALockedMappingIsNamedAsAWhole) {
   const Range range = world_.MapFilled(64, options);
   const uint64_t moves = world_.model.Calls(Call::kMove);
   world_.Run(world_.ToSame());
-  EXPECT_EQ(world_.recorder.Count(range, Why::kRights), 64u);
+  EXPECT_EQ(world_.recorder.Count(range, Why::kLocked), 64u);
   EXPECT_LE(world_.model.Calls(Call::kMove) - moves, 64u);
   world_.model.SetFile("/proc/self/status", "VmLck:\t     256 kB\n");
   const uint64_t moves_before = world_.model.Calls(Call::kMove);

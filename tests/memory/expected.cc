@@ -43,11 +43,12 @@ constexpr Row kRows[] = {
     {"no-rights", Stays(kRights), kKernel},
     {"executable", Stays(kRights), kKernel},
     {"guard-of-no-rights", kOwn, kOwn},
-    {"own-key", Stays(kRights), kKernel, Needs::kProtectionKeys},
-    {"mlock", Stays(kRights), kKernel},
-    {"mlock-onfault", Stays(kRights), kKernel},
-    {"map-locked", Stays(kRights), kKernel},
-    {"mlockall-future", Stays(kRights), kKernel},
+    {"own-key", Stays(kProtectionKey), kKernel, Needs::kProtectionKeys},
+    {"mlock", Stays(kLocked), kKernel},
+    {"mlock-onfault", Stays(kLocked), kKernel},
+    {"map-locked", Stays(kLocked), kKernel},
+    {"mlockall-current", Stays(kLocked), kKernel},
+    {"mlockall-future", Stays(kLocked), kKernel},
     {"file-clean", Stays(kFile), kKernel},
     {"file-written", Stays(kFile), kKernel},
     {"file-shared", Stays(kFile), kKernel},
@@ -56,7 +57,7 @@ constexpr Row kRows[] = {
     {"shared-anonymous", Stays(kFile), kKernel},
     {"mapped-twice", Stays(kFile), Stays(kSeveralProcesses)},
     {"two-processes", Stays(kFile), Stays(kSeveralProcesses)},
-    {"hugetlb", Stays(kFile), kKernel, Needs::kHugetlbPages},
+    {"hugetlb", Stays(kHugetlb), kKernel, Needs::kHugetlbPages},
     {"secret", Stays(kNotMovable), Stays(kNotMovable)},
     {"io-uring-rings", Stays(kNotMovable), Stays(kNotMovable)},
     {"own-userfaultfd", Stays(kOwnPathRefused), kKernel},
@@ -90,6 +91,10 @@ std::span<const Row> ExpectedRows() {
 Fate SharedFateOf(const Row& row) {
   const flow::Why why = row.other.why;
   return why == kShared || why == kMerged || why == kSeveralProcesses ? kKernel : row.other;
+}
+
+bool UnshareHelps(const Row& row) {
+  return row.same.why == kShared || row.same.why == kMerged;
 }
 
 bool MachineHas(const Row& row) {

@@ -40,6 +40,8 @@ struct Row {
 std::span<const Row> ExpectedRows();
 // To another node, with --shared: what only others hold back moves, too.
 Fate SharedFateOf(const Row& row);
+// Fresh pages where it is, with --unshare: does that move what else stays?
+bool UnshareHelps(const Row& row);
 bool MachineHas(const Row& row);
 
 }  // namespace drover::memory

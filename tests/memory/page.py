@@ -38,6 +38,7 @@ def fate_of(fates, column, kind):
 def table(kinds, kernels, fates, causes):
     lines = ['Asserted on Linux ' + ' and '.join(kernels) + '.', '',
              '| memory | `--to same` | `--to` another node | and with `--shared` |', '|---|---|---|---|']
+    unshared = [what for name, what in kinds if fates.get(('unshare', name)) == 'own path']
     used, untested = set(), []
     for name, what in kinds:
         row = [fate_of(fates, column, name) for column in ('same', 'other', 'shared')]
@@ -46,6 +47,7 @@ def table(kinds, kernels, fates, causes):
         if any('untested' in fate for fate in row):
             untested.append(what)
     lines += ['', f'Untested on these kernels: {len(untested)}' + (f' ({", ".join(untested)})' if untested else '') + '.',
+              '', 'With `--unshare` these move by the own path, too: ' + '; '.join(unshared) + '.',
               '', '| why it stays | for how long | what helps |', '|---|---|---|']
     lines += [f'| {cause} | {"for now" if causes[cause][0] == "1" else "as long as it is so"} | {causes[cause][1]} |'
               for cause in causes if cause in used]

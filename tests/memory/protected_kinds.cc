@@ -67,6 +67,12 @@ Made AllLockedInFuture() {
   return Stamped();
 }
 
+Made AllLockedNow() {
+  Made made = Stamped();
+  if (mlockall(MCL_CURRENT) != 0) return Cannot("mlockall is not allowed");
+  return made;
+}
+
 constexpr Kind kKinds[] = {
     {"read-only", "PROT_READ", ReadOnly},
     {"no-rights", "PROT_NONE, with pages", NoRights},
@@ -76,6 +82,7 @@ constexpr Kind kKinds[] = {
     {"mlock", "mlock", Locked},
     {"mlock-onfault", "mlock2(MLOCK_ONFAULT)", LockedOnFault},
     {"map-locked", "MAP_LOCKED", MappedLocked},
+    {"mlockall-current", "mlockall(MCL_CURRENT)", AllLockedNow},
     {"mlockall-future", "after mlockall(MCL_FUTURE)", AllLockedInFuture},
 };
 

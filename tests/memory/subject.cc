@@ -1,45 +1,72 @@
-// A program with one kind of memory: drover_kinds NAME | --list
+// A program with some kinds of memory: drover_kinds NAME... | --list
 //
-// It says "range START BYTES" or "cannot WHY" on stdout; on SIGTERM it looks at its pages, and says
-// "right" or "wrong N".
+// It says "range START BYTES" or "cannot WHY" of each on stdout. On SIGUSR1 it lets the transfers
+// under way come to their end; on SIGTERM it looks at its pages, and says "right" or "wrong N".
 #include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "memory/kinds.h"
 
 using namespace drover::memory;
 
-int main(int argc, char** argv) {
-  const std::string name = argc > 1 ? argv[1] : "";
-  sigset_t end;
-  sigemptyset(&end);
-  sigaddset(&end, SIGTERM);
-  sigprocmask(SIG_BLOCK, &end, nullptr);
+namespace {
+
+template <class Visit>
+void ForEachKind(const Visit& visit) {
   for (const auto& family :
-       {PrivateKinds(), ProtectedKinds(), SharedKinds(), HeldKinds(), InFlightKinds()}) {
-    for (const Kind& kind : family) {
-      if (name == "--list") std::printf("%s\t%s\n", kind.name, kind.what);
-      if (name != kind.name) continue;
-      const Made made = kind.make();
-      if (!made.cannot.empty()) {
-        std::printf("cannot %s\n", made.cannot.c_str());
-        return 0;
-      }
-      std::printf("range %lx %zu\n", reinterpret_cast<unsigned long>(made.start), made.bytes);
-      std::fflush(stdout);
-      int signal = 0;
-      sigwait(&end, &signal);
-      const auto wrong = CountWrong(made);
-      if (wrong == 0)
-        std::printf("right\n");
-      else
-        std::printf("wrong %lu\n", static_cast<unsigned long>(wrong));
-      return wrong == 0 ? 0 : 1;
-    }
+       {PrivateKinds(), ProtectedKinds(), SharedKinds(), HeldKinds(), InFlightKinds()})
+    for (const Kind& kind : family) visit(kind);
+}
+
+Made MakeByName(std::string_view name) {
+  Made made = Cannot("there is no such kind");
+  ForEachKind([&](const Kind& kind) {
+    if (name == kind.name) made = kind.make();
+  });
+  return made;
+}
+
+void EndTransfers(std::vector<Made>& all) {
+  for (Made& made : all) {
+    if (made.undo != nullptr) made.undo(made);
+    made.undo = nullptr;
   }
-  return name == "--list" ? 0 : 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  sigset_t awaited;
+  sigemptyset(&awaited);
+  sigaddset(&awaited, SIGTERM);
+  sigaddset(&awaited, SIGUSR1);
+  sigprocmask(SIG_BLOCK, &awaited, nullptr);
+  std::vector<Made> all;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view name = argv[i];
+    if (name == "--list") {
+      ForEachKind([](const Kind& kind) { std::printf("%s\t%s\n", kind.name, kind.what); });
+      return 0;
+    }
+    all.push_back(MakeByName(name));
+    const Made& made = all.back();
+    if (made.cannot.empty())
+      std::printf("range %lx %zu\n", reinterpret_cast<unsigned long>(made.start), made.bytes);
+    else
+      std::printf("cannot %s\n", made.cannot.c_str());
+    std::fflush(stdout);
+  }
+  if (all.empty()) return 2;
+  for (int signal = 0; sigwait(&awaited, &signal) == 0 && signal == SIGUSR1;) EndTransfers(all);
+  unsigned long wrong = 0;
+  for (const Made& made : all) wrong += CountWrong(made);
+  if (wrong == 0)
+    std::printf("right\n");
+  else
+    std::printf("wrong %lu\n", wrong);
+  return wrong == 0 ? 0 : 1;
 }

@@ -14,11 +14,16 @@
 
 namespace drover::memory {
 
-SubjectWith::SubjectWith(const std::string& kind) {
+SubjectWith::SubjectWith(const std::vector<std::string>& kinds) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return;
   out_ = ends[0];
-  const std::string drover = live::Built("drover"), kinds = live::Built("drover_kinds");
+  std::vector<std::string> words = {live::Built("drover"), "run", "--",
+                                    live::Built("drover_kinds")};
+  words.insert(words.end(), kinds.begin(), kinds.end());
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
   pid_ = fork();
   if (pid_ == 0) {
     // On one CPU, so that all of its memory comes from one node.
@@ -27,13 +32,17 @@ SubjectWith::SubjectWith(const std::string& kind) {
     CPU_SET(static_cast<unsigned>(sched_getcpu()), &here);
     sched_setaffinity(0, sizeof here, &here);
     dup2(ends[1], 1);
-    execl(drover.c_str(), "drover", "run", "--", kinds.c_str(), kind.c_str(), nullptr);
+    execv(arguments[0], arguments.data());
     std::_Exit(127);
   }
   close(ends[1]);
-  const std::string line = NextLine();
-  if (line.starts_with("cannot ")) cannot_ = line.substr(7);
-  std::sscanf(line.c_str(), "range %lx %lu", &start_, &bytes_);
+  for (size_t i = 0; i < kinds.size(); ++i) {
+    const std::string line = NextLine();
+    if (line.starts_with("cannot ")) cannot_ = line.substr(7);
+    Piece piece;
+    if (std::sscanf(line.c_str(), "range %lx %lu", &piece.start, &piece.bytes) == 2)
+      pieces_.push_back(piece);
+  }
 }
 
 SubjectWith::~SubjectWith() {
@@ -54,17 +63,34 @@ std::string SubjectWith::NextLine() {
   return line;
 }
 
+std::string SubjectWith::Ranges() const {
+  std::string text;
+  for (const Piece& piece : pieces_) {
+    char range[64];
+    std::snprintf(range, sizeof range, "0x%lx+%lu", piece.start, piece.bytes);
+    text += text.empty() ? range : std::string(",") + range;
+  }
+  return text;
+}
+
 std::vector<uint64_t> SubjectWith::Entries() const {
   constexpr uint64_t kPage = 4096, kSoftDirty = 1ull << 55;
-  std::vector<uint64_t> entries(bytes_ / kPage);
+  std::vector<uint64_t> all;
   const int file = open(("/proc/" + std::to_string(pid_) + "/pagemap").c_str(), O_RDONLY);
-  const auto wanted = static_cast<ssize_t>(entries.size() * sizeof(uint64_t));
-  if (pread(file, entries.data(), static_cast<size_t>(wanted),
-            static_cast<off_t>(start_ / kPage * sizeof(uint64_t))) != wanted)
-    entries.clear();
+  for (const Piece& piece : pieces_) {
+    std::vector<uint64_t> entries(piece.bytes / kPage);
+    const auto wanted = static_cast<ssize_t>(entries.size() * sizeof(uint64_t));
+    if (pread(file, entries.data(), static_cast<size_t>(wanted),
+              static_cast<off_t>(piece.start / kPage * sizeof(uint64_t))) == wanted)
+      all.insert(all.end(), entries.begin(), entries.end());
+  }
   close(file);
-  for (uint64_t& entry : entries) entry &= ~kSoftDirty;
-  return entries;
+  for (uint64_t& entry : all) entry &= ~kSoftDirty;
+  return all;
+}
+
+void SubjectWith::EndTransfers() const {
+  kill(pid_, SIGUSR1);
 }
 
 bool SubjectWith::EndsRight() {

@@ -93,49 +93,45 @@ std::string PlanFor(const Fate& fate) {
 
 // Of its first page that is there.
 int NodeOf(const SubjectWith& subject) {
-  for (const int node : vm::NodesOf(subject.pid(), {subject.start(), subject.bytes()}))
-    if (node >= 0) return node;
+  for (const auto& piece : subject.pieces())
+    for (const int node : vm::NodesOf(subject.pid(), {piece.start, piece.bytes}))
+      if (node >= 0) return node;
   return 0;
 }
 
 class Table : public testing::TestWithParam<Row> {
  protected:
-  enum class How { kSame, kOther, kShared };
+  enum class How { kSame, kOther, kShared, kUnshare };
   // Moves the kind of the row, and looks at what came of it. False: this machine cannot have it.
   bool Check(How how, const Fate& expected) {
-    static constexpr const char* kColumns[] = {"same", "other", "shared"};
+    static constexpr const char* kColumns[] = {"same", "other", "shared", "unshare"};
     const std::string column = kColumns[static_cast<int>(how)];
-    const bool to_other_node = how != How::kSame;
+    const bool to_other_node = how != How::kSame && how != How::kUnshare;
     std::optional<live::KsmRuns> ksm;
     std::optional<live::SwapRuns> swap;
     if (std::string(GetParam().kind) == "merged") ksm.emplace();
     if (std::string(GetParam().kind) == "swapped") swap.emplace();
-    SubjectWith subject(GetParam().kind);
+    SubjectWith subject({GetParam().kind});
     if (!subject.cannot().empty()) {
       EXPECT_FALSE(MachineHas(GetParam())) << subject.cannot();
       Say(column, "untested: " + subject.cannot());
       return false;
     }
-    EXPECT_GT(subject.bytes(), 0u);
-    char range[64];
-    std::snprintf(range, sizeof range, "0x%lx+%lu", subject.start(), subject.bytes());
+    EXPECT_EQ(subject.pieces().size(), 1u);
     const std::string node = to_other_node ? std::to_string(1 - NodeOf(subject)) : "same";
     const auto before = subject.Entries();
-    std::vector<std::string> move = {live::Built("drover"),
-                                     "move",
-                                     std::to_string(subject.pid()),
-                                     "--to",
-                                     node,
-                                     "--range",
-                                     range,
-                                     "--json"};
+    std::vector<std::string> move = {
+        live::Built("drover"), "move",  std::to_string(subject.pid()), "--to", node, "--range",
+        subject.Ranges(),      "--json"};
     if (how == How::kShared) move.push_back("--shared");
+    if (how == How::kUnshare) move.push_back("--unshare");
     // A plan tries out how fast it goes, which takes seconds under emulation: there one is enough.
     if (!TwoNodes() || std::string(GetParam().kind) == "two-processes") {
       auto plan = move;
       plan.push_back("--dry-run");
       EXPECT_EQ(FateIn(live::RunCommand(plan).json()), PlanFor(expected));
     }
+    if (how == How::kSame) CheckLook(subject, expected);
     const auto outcome = live::RunCommand(move);
     const auto report = outcome.json();
     if (!report.is_object()) {
@@ -151,6 +147,32 @@ class Table : public testing::TestWithParam<Row> {
   }
 
  private:
+  // `drover pages` says of the mapping what the move then says of its pages. (Pins and what the
+  // process as a whole cannot have only a move finds; a control block is not a whole mapping.)
+  void CheckLook(const SubjectWith& subject, const Fate& expected) const {
+    flow::Why why = expected.why;
+    if (why == flow::Why::kBusy || why == flow::Why::kOwnPathRefused ||
+        why == flow::Why::kControlBlock || subject.pieces().empty())
+      return;
+    if (why == flow::Why::kMerged) why = flow::Why::kShared;
+    if (GetParam().other.why == flow::Why::kSeveralProcesses) why = GetParam().other.why;
+    const auto pages = live::RunCommand({live::Built("drover"), "pages",
+                                         std::to_string(subject.pid()), "--by-mapping", "--json"})
+                           .json();
+    const uint64_t start = subject.pieces()[0].start;
+    bool found = expected.path == Path::kNothing;  // what has no pages is not listed
+    for (const auto& mapping : pages["mappings"]) {
+      const uint64_t from = std::stoul(mapping["start"].get<std::string>(), nullptr, 16);
+      const uint64_t to = std::stoul(mapping["end"].get<std::string>(), nullptr, 16);
+      if (start < from || start >= to) continue;
+      found = true;
+      std::string causes;
+      for (const auto& cause : mapping["causes"]) causes += cause["why"].get<std::string>();
+      EXPECT_EQ(causes, why == flow::Why::kNone ? "" : report::WordsOf(why).why);
+    }
+    EXPECT_TRUE(found) << pages;
+  }
+
   // What moved has other frames; what stayed, and every entry without a page, is as it was.
   static void CheckEntries(const Fate& expected, const std::vector<uint64_t>& before,
                            const std::vector<uint64_t>& after) {
@@ -183,6 +205,7 @@ INSTANTIATE_TEST_SUITE_P(Of, Table, testing::ValuesIn(ExpectedRows().begin(), Ex
 
 TEST_P(Table, IsWhatThenHappens) {
   bool tested = Check(How::kSame, GetParam().same);
+  if (UnshareHelps(GetParam())) tested &= Check(How::kUnshare, {Fate::Path::kOwn});
   if (TwoNodes()) {
     tested &= Check(How::kOther, GetParam().other);
     tested &= Check(How::kShared, SharedFateOf(GetParam()));

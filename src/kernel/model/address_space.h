@@ -30,6 +30,7 @@ struct Attributes {
   bool readable = true, writable = true, executable = false;
   bool shared = false, file = false, on_disk = false, stack = false, special = false;
   bool locked = false;
+  bool keyed = false;  // has a protection key of its own
   bool dont_fork = false, wipe_on_fork = false;
   bool huge_advised = false;
   bool foreign_userfault = false;  // another descriptor has it

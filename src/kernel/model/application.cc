@@ -33,6 +33,7 @@ uint64_t Application::Map(uint64_t bytes, const MapOptions& options) {
   attributes.stack = options.stack;
   attributes.special = options.special;
   attributes.locked = options.locked;
+  attributes.keyed = options.keyed;
   attributes.huge_advised = options.huge_advised;
   attributes.foreign_userfault = options.foreign_userfault;
   attributes.origin = machine_.space.NewOrigin();

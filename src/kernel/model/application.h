@@ -21,6 +21,7 @@ class Application {
     bool file = false;  // a file in memory (memfd, tmpfs), or with on_disk another one
     bool on_disk = false;
     bool locked = false;
+    bool keyed = false;
     bool huge_advised = false;
     bool foreign_userfault = false;
     uint64_t offset = 0;  // address modulo 2 MiB

@@ -199,6 +199,10 @@ class PageMover {
       machine_.space.ForEachPage({0, ~uint64_t{0}}, [&](uint64_t, Page& each) {
         if (each.folio == old) each.folio = fresh;
       });
+      for (auto& [action, child] : machine_.children)  // all who map it
+        for (auto& shared : child.folios)
+          if (shared == old) shared = fresh;
+      fresh->children = old->children;
     }
     if (failed > 0) return failed + static_cast<int64_t>(addresses_.size() - tried);
     for (const size_t i : queue_) status_[i] = nodes_[i];

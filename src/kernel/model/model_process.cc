@@ -153,7 +153,8 @@ Result<uint64_t> ModelKernel::ListMarked(Marked how, std::span<Range> ranges) {
        vma = machine_.space.FindNext(vma->range.end())) {
     const bool listed = how == Marked::kDontFork     ? vma->attributes.dont_fork
                         : how == Marked::kWipeOnFork ? vma->attributes.wipe_on_fork
-                                                     : vma->attributes.locked;
+                        : how == Marked::kLocked     ? vma->attributes.locked
+                                                     : vma->attributes.keyed;
     if (!listed) continue;
     if (count < ranges.size()) ranges[count] = vma->range;
     ++count;

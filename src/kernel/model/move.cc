@@ -16,7 +16,8 @@ Errno CheckMappings(const Vma& target_vma, const Vma& source_vma, Range target, 
   if (from.shared || to.shared) return Errno::kInvalid;
   if (!source_vma.range.Contains(source) || !target_vma.range.Contains(target))
     return Errno::kInvalid;
-  if (!SameRights(from, to) || from.locked != to.locked || !from.writable) return Errno::kInvalid;
+  if (!SameRights(from, to) || from.locked != to.locked || from.keyed != to.keyed || !from.writable)
+    return Errno::kInvalid;
   if (to.registered == 0 || to.foreign_userfault) return Errno::kInvalid;
   if (!from.anonymous() || !to.anonymous() || from.special || to.special) return Errno::kInvalid;
   return Errno::kOk;
