@@ -70,63 +70,6 @@ void PieceMover::MendAfterFork() {
   }
 }
 
-// Copies of their own for pages that are shared after a fork, as a write of the program would make
-// them. Where the kernel has put a copy where the job wants it, that was the move.
-void PieceMover::Unshare(int16_t target) {
-  kernel::Kernel& kernel = engine_.kernel;
-  kernel::PageEntry* entries = engine_.entries;
-  if (kernel.ReadEntries(piece.range.start, {entries, pages()}) != Errno::kOk) return;
-  const uint64_t step = piece.huge ? kPagesPerHuge : 1;
-  const auto shared = [&](uint64_t i) {
-    return piece.target[i] == target && entries[i].present() && !entries[i].exclusive() &&
-           MayBeUnshared(piece.range.start + i * kPageBytes);
-  };
-  for (uint64_t at = 0; at < pages();) {
-    uint64_t end = at;
-    while (end < pages() && shared(end)) end += step;
-    if (end == at) {
-      at += step;
-      continue;
-    }
-    const Range run{piece.range.start + at * kPageBytes, (end - at) * kPageBytes};
-    const bool copied =
-        engine_.headroom.Grants(kernel, Node{target >= 0 ? target : -1}, run.length) &&
-        kernel.Advise(run, kernel::Advice::kPopulateWrite) == Errno::kOk;
-    for (uint64_t i = at; i < end; ++i) {
-      if (!copied) state_[i] = PageState::kRefused;
-      why_[i] = copied ? Why::kNotTried : Why::kNoTargetMemory;
-    }
-    if (copied) BookUnshared(at, end, target);
-    at = end;
-  }
-}
-
-// What is not the program's data, or is about to go, keeps its page.
-bool PieceMover::MayBeUnshared(uint64_t address) const {
-  return !engine_.control_blocks.Holds(address) && !engine_.marks.Has(address);
-}
-
-// Of pages [first, end), which were shared: those that have another page frame now.
-void PieceMover::BookUnshared(uint64_t first, uint64_t end, int16_t target) {
-  kernel::Kernel& kernel = engine_.kernel;
-  const uint64_t count = end - first;
-  const uint64_t start = piece.range.start + first * kPageBytes;
-  engine_.result->pages_unshared += count;
-  const bool one_node = engine_.job->placement.node_count <= 1;
-  for (uint64_t i = 0; i < count; ++i) engine_.addresses[i] = start + i * kPageBytes;
-  const bool known = one_node || kernel.QueryNodes({engine_.addresses, count},
-                                                   {engine_.nodes, count}) == Errno::kOk;
-  for (uint64_t i = 0; i < count; ++i) {
-    if (!known || (!one_node && engine_.nodes[i] != target)) {
-      // The kernel splits a huge page for it: the rest is for another round, as small pages.
-      if (piece.huge) why_[first + i] = Why::kUnstable;
-      continue;
-    }
-    state_[first + i] = PageState::kRemapped;
-    why_[first + i] = Why::kNone;
-  }
-}
-
 void PieceMover::TryOwnPath(int16_t target) {
   bool mended = engine_.mend_pieces_left > 0;
   if (mended) {
@@ -151,7 +94,7 @@ void PieceMover::TryOwnPath(int16_t target) {
     // What refuses although it was written to before is for a later round.
     if (!going_on || !curable || (mended && !untried)) break;
     if (!mended) MendAfterFork();
-    refused_too = !mended && !untried;
+    refused_too = !mended;
     mended = true;
   }
 }

@@ -20,9 +20,13 @@ class PieceMover {
   void MoveTo(int16_t target);
   void MendAfterFork();
   void TryOwnPath(int16_t target);
+  // Copies for the pages of this target that are shared after a fork (unshare.cc).
   void Unshare(int16_t target);
   bool MayBeUnshared(uint64_t address) const;
-  void BookUnshared(uint64_t first, uint64_t end, int16_t target);
+  void UnshareRun(uint64_t first, uint64_t end, int16_t target);
+  bool HasRoomFor(Range run, int16_t target);
+  void BookCopies(uint64_t first, uint64_t end, int16_t target);
+
   // One window for those of the piece that no window has come to yet, and where asked for those
   // that refused and may move now. Where they were not `mended` few refusals are enough to know.
   // False: the job ends here.
@@ -41,6 +45,7 @@ class PieceMover {
   // What became of each page of the target in hand.
   PageState state_[kBatchPagesMax];
   Why why_[kBatchPagesMax];
+  kernel::PageEntry copies_[kBatchPagesMax];  // of what was just unshared
 };
 
 }  // namespace drover::flow

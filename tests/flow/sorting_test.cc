@@ -26,7 +26,11 @@ TEST_F(Flow, PagesWhoseChildIsGoneAreMended) {
   const auto before = world_.Frames(range);
   const JobResult& result = world_.Run(world_.ToSame());
   EXPECT_EQ(result.pages_moved, 600u);
+  EXPECT_EQ(result.rounds, 0u) << "they need no wait";
   EXPECT_TRUE(world_.Relocated(range, before));
+  // With a kernel path at hand none is left to it either.
+  world_.app.EndChild(world_.app.Share(range));
+  EXPECT_EQ(world_.Run(world_.ToNode(1)).moved_own_path, 600u);
 }
 
 // Each refusal lengthens the window of the page that is away; what this window does not come to,

@@ -68,6 +68,23 @@ TEST_F(Flow, CopiesAreMadeOnlyWhileTwiceTheirSizeIsFree) {
   world_.app.EndChild(child);
 }
 
+// The last one who shares it ends before the write fault: the page stays where it is then, and is
+// moved as any other.
+TEST_F(Flow, AChildThatEndsInBetweenLeavesNothingToCopy) {
+  const Range range = world_.MapFilled(16);
+  const auto before = world_.Frames(range);
+  const uint64_t child = world_.app.Share(range);
+  bool looked = false, ended = false;
+  world_.model.SetHook([&](Call call, uint64_t) {
+    looked = looked || call == Call::kReadEntries;
+    if (call != Call::kAdvise || !looked || ended) return;
+    ended = true;
+    world_.app.EndChild(child);
+  });
+  EXPECT_EQ(world_.Run(Unsharing(world_.ToSame())).pages_moved, 16u);
+  EXPECT_TRUE(world_.Relocated(range, before));
+}
+
 TEST_F(Flow, ThePlanSaysWhatWouldBeCopied) {
   const Range range = world_.MapFilled(32);
   const uint64_t child = world_.app.Share({range.start, 8 * kPageBytes});
