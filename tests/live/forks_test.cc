@@ -39,20 +39,21 @@ Tally Read(const Subject& subject) {
 
 // Moves it again and again until it has made all its children.
 struct Moves {
-  uint64_t pages_moved = 0, windows_guarded = 0, jobs = 0;
+  uint64_t pages_moved = 0, pages_unshared = 0, windows_guarded = 0, jobs = 0;
   std::string refused;
 };
-Moves MoveWhileItForks(const Subject& subject, Tally* tally) {
+Moves MoveWhileItForks(const Subject& subject, Tally* tally, const std::string& more = "--json") {
   Moves moves;
   for (*tally = Read(subject); !tally->done && moves.jobs < 3000; *tally = Read(subject)) {
     const Outcome outcome = RunCommand(
-        {Built("drover"), "move", std::to_string(subject.pid()), "--to", "same", "--json"});
+        {Built("drover"), "move", std::to_string(subject.pid()), "--to", "same", "--json", more});
     const auto json = outcome.json();
     if (json.is_discarded()) {
       moves.refused = outcome.err;
       break;
     }
     ++moves.jobs;
+    moves.pages_unshared += json["pages_unshared"].get<uint64_t>();
     moves.pages_moved += json["pages_moved"].get<uint64_t>();
     moves.windows_guarded += json["windows_guarded"].get<uint64_t>();
     if (moves.refused.empty()) moves.refused = json["own_path_refused"];
@@ -111,6 +112,21 @@ TEST(Forks, EveryWayWithForkEvents) {
   EXPECT_EQ(tally.children, kWays * kRounds);
   EXPECT_EQ(tally.wrong, 0u);
   EXPECT_EQ(tally.without_mapping, 0u);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+// Both sides of what is unshared keep what they have.
+TEST(Forks, EveryWayWhileWhatIsSharedIsUnshared) {
+  constexpr uint64_t kFewRounds = kRounds / 3;
+  Subject subject({Built("drover"), "run", "--children", "no", "--"},
+                  {"--mib", "4", "--idle", "--forks", std::to_string(kFewRounds)});
+  ASSERT_NE(subject.pid(), 0);
+  Tally tally;
+  const Moves moves = MoveWhileItForks(subject, &tally, "--unshare");
+  EXPECT_EQ(moves.refused, "");
+  EXPECT_GT(moves.pages_unshared, 0u);
+  EXPECT_EQ(tally.children, kWays * kFewRounds);
+  EXPECT_EQ(tally.wrong, 0u);
   EXPECT_TRUE(subject.EndsRight());
 }
 

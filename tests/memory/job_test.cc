@@ -1,5 +1,7 @@
 // Moves of a process with several kinds of memory at once.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <set>
@@ -10,6 +12,7 @@
 #include "live/command.h"
 #include "memory/subject_with_kind.h"
 #include "report/words.h"
+#include "topology/nodes.h"
 
 namespace drover::memory {
 namespace {
@@ -88,6 +91,44 @@ TEST(Job, OfAProcessThatIsLockedAsAWholeChangesNothing) {
   EXPECT_TRUE(CausesIn(report).contains(report::WordsOf(flow::Why::kLocked).why));
   EXPECT_TRUE(subject.Entries() == before) << "the page table has changed";
   EXPECT_TRUE(subject.EndsRight());
+}
+
+// Large folios, by the heads that the kernel shows of them.
+uint64_t CountFolios(const SubjectWith& subject) {
+  constexpr uint64_t kPresent = 1ull << 63, kFrame = (1ull << 55) - 1, kHead = 1ull << 15;
+  const int file = open("/proc/kpageflags", O_RDONLY);  // only whole words can be read there
+  uint64_t heads = 0, flags = 0;
+  for (const uint64_t entry : subject.Entries()) {
+    if ((entry & kPresent) == 0) continue;
+    const auto at = static_cast<off_t>((entry & kFrame) * sizeof flags);
+    EXPECT_EQ(pread(file, &flags, sizeof flags, at), static_cast<ssize_t>(sizeof flags));
+    heads += (flags & kHead) != 0;
+  }
+  close(file);
+  return heads;
+}
+
+// UFFDIO_MOVE takes single pages, or huge ones; move_pages takes what there is.
+TEST(Job, LeavesLargeFoliosWholeByTheKernelPathAlone) {
+  if (topology::ReadNodes("/").id_limit() < 2)
+    GTEST_SKIP() << "untested on this machine: two memory nodes";
+  for (const std::string kind : {"anonymous-16k", "anonymous-64k", "anonymous-1m"})
+    for (const bool off : {false, true}) {
+      SCOPED_TRACE(kind + (off ? ", agent off" : ""));
+      SubjectWith subject({kind});
+      ASSERT_EQ(subject.cannot(), "");
+      const std::string pid = std::to_string(subject.pid());
+      const uint64_t folios = CountFolios(subject);
+      EXPECT_GT(folios, 0u);
+      if (off) live::RunCommand({live::Built("drover"), "off", pid});
+      const auto report = live::RunCommand({live::Built("drover"), "move", pid, "--to",
+                                            std::to_string(1 - subject.Node()), "--range",
+                                            subject.Ranges(), "--json"})
+                              .json();
+      EXPECT_EQ(report["by_path"][off ? "kernel" : "own"], subject.Entries().size());
+      EXPECT_EQ(CountFolios(subject), off ? folios : 0);
+      EXPECT_TRUE(subject.EndsRight());
+    }
 }
 
 // A transfer comes to its end while the move goes on.

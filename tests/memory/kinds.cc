@@ -42,9 +42,12 @@ Made Stamped(size_t pages) {
   return made;
 }
 
+OnMainStack on_main_stack;
+
 uint64_t CountWrong(const Made& made) {
-  if (made.content == Content::kUnlooked) return 0;
   if (made.undo != nullptr) made.undo(made);
+  if (made.works != nullptr && !made.works()) return 1;
+  if (made.content == Content::kUnlooked) return 0;
   mprotect(made.start, made.bytes, PROT_READ);
   uint64_t wrong = 0;
   for (size_t at = 0; at < made.bytes; at += kPage) {

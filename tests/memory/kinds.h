@@ -19,7 +19,7 @@ enum class Content {
   kZero,
   kFilled,         // each byte is kFill
   kStampedOrZero,  // the kernel may have freed them in between
-  kUnlooked,       // somebody else's, or no memory to read
+  kUnlooked,       // somebody else's: `works` tells
 };
 
 struct Made {
@@ -28,6 +28,7 @@ struct Made {
   Content content = Content::kStamped;
   std::string cannot = {};              // why this kind is not to be had here; empty: it was made
   void (*undo)(const Made&) = nullptr;  // before its content is looked at
+  bool (*works)() = nullptr;            // does what uses it still work, where nobody can stamp it
 };
 
 inline Made Cannot(std::string why) {
@@ -58,6 +59,12 @@ void Stamp(char* start, size_t bytes);
 Made Stamped(size_t pages = 64);
 // How many pages do not read as they must. Makes the memory readable first.
 uint64_t CountWrong(const Made& made);
+// On the stack of main(), which has set it; to be stamped.
+struct OnMainStack {
+  char* start = nullptr;
+  size_t bytes = 0;
+};
+extern OnMainStack on_main_stack;
 // A child that lives until this process ends.
 int KeepChild();
 

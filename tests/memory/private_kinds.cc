@@ -1,12 +1,16 @@
 // Private anonymous memory: by page size, by use, by what was advised.
 #include <pthread.h>
+#include <semaphore.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include "memory/kinds.h"
@@ -66,47 +70,89 @@ Made Named(const char* name, const char* rights = "rw-p") {
   }
   return Cannot(std::string("no mapping ") + name);
 }
+char* blocks[64];
+constexpr size_t kBlockBytes = 4000;
+bool IsFilled(const char* start, size_t bytes, char byte) {
+  return std::all_of(start, start + bytes, [byte](char each) { return each == byte; });
+}
 Made Heap() {
-  for (int i = 0; i < 64; ++i) *static_cast<volatile char*>(::operator new(4096)) = 1;
-  return Named("[heap]");
+  for (char*& block : blocks) {
+    block = static_cast<char*>(::operator new(kBlockBytes));
+    std::memset(block, static_cast<int>(&block - blocks), kBlockBytes);
+  }
+  Made made = Named("[heap]");
+  made.works = [] {
+    return std::all_of(std::begin(blocks), std::end(blocks), [](char*& block) {
+      return IsFilled(block, kBlockBytes, static_cast<char>(&block - blocks));
+    });
+  };
+  return made;
 }
 Made MainStack() {
-  return Named("[stack]");
+  std::memset(on_main_stack.start, kFill, on_main_stack.bytes);
+  Made made = Named("[stack]");
+  made.works = [] { return IsFilled(on_main_stack.start, on_main_stack.bytes, kFill); };
+  return made;
 }
+// The state of rand() is part of it.
 Made LibraryData() {
-  return Named("libc.so");
+  constexpr unsigned kSeed = 7;
+  static int second;
+  std::srand(kSeed);
+  (void)std::rand();
+  second = std::rand();
+  std::srand(kSeed);
+  (void)std::rand();
+  Made made = Named("libc.so");
+  made.works = [] { return std::rand() == second; };
+  return made;
 }
 
-void* Wait(void* started) {
-  *static_cast<std::atomic<bool>*>(started) = true;
-  for (;;) pause();
-}
-
-// A thread that waits; its stack, from below its frames up to its control block.
-struct StackOfThread {
-  char* start;
-  size_t bytes;
+// A thread that waits to be let go; its stack, from below its frames up to its control block.
+struct WaitingThread {
+  pthread_t id;
+  std::atomic<bool> started = false;
+  sem_t go;
+  char* stack = nullptr;
 };
-StackOfThread StartThread() {
-  static std::atomic<bool> started = false;
-  pthread_t thread;
-  constexpr size_t kBytes = 256 << 10;
-  char* stack = MapSmall(kBytes);
+constexpr size_t kStackBytes = 256 << 10;
+WaitingThread waiting;
+thread_local uintptr_t in_control_block = 1;
+
+void* Wait(void*) {
+  in_control_block = reinterpret_cast<uintptr_t>(&in_control_block);
+  waiting.started = true;
+  while (sem_wait(&waiting.go) != 0) {
+  }
+  const bool right = in_control_block == reinterpret_cast<uintptr_t>(&in_control_block);
+  return right ? &waiting : nullptr;
+}
+void StartThread() {
+  sem_init(&waiting.go, 0, 0);
+  waiting.stack = MapSmall(kStackBytes);
   pthread_attr_t how;
   pthread_attr_init(&how);
-  pthread_attr_setstack(&how, stack, kBytes);
-  pthread_create(&thread, &how, Wait, &started);
-  while (!started) usleep(1000);
-  return {stack, kBytes};
+  pthread_attr_setstack(&how, waiting.stack, kStackBytes);
+  pthread_create(&waiting.id, &how, Wait, nullptr);
+  while (!waiting.started) usleep(1000);
+}
+// It still has what it had, and can be joined.
+bool EndsAsItShould() {
+  void* told = nullptr;
+  sem_post(&waiting.go);
+  return pthread_join(waiting.id, &told) == 0 && told == &waiting;
 }
 Made ThreadStack() {
-  const auto stack = StartThread();
-  Stamp(stack.start, 32 * kPage);  // far below its frames
-  return {stack.start, 32 * kPage, Content::kStamped};
+  StartThread();
+  Stamp(waiting.stack, 32 * kPage);  // far below its frames
+  return {.start = waiting.stack, .bytes = 32 * kPage, .works = EndsAsItShould};
 }
 Made ControlBlock() {
-  const auto stack = StartThread();
-  return {stack.start + stack.bytes - kPage, kPage, Content::kUnlooked};
+  StartThread();
+  return {.start = waiting.stack + kStackBytes - kPage,
+          .bytes = kPage,
+          .content = Content::kUnlooked,
+          .works = EndsAsItShould};
 }
 
 Made Advised(int advice) {

@@ -109,15 +109,38 @@ Made Secret() {
   return made;
 }
 
-Made Rings() {
+// One that does nothing goes in, and comes out as done.
+struct Ring {
+  int file = -1;
   io_uring_params params = {};
-  const int ring = static_cast<int>(syscall(SYS_io_uring_setup, 64, &params));
-  if (ring < 0) return Cannot("io_uring is switched off");
+  char* start = nullptr;
+  io_uring_sqe* entries = nullptr;
+} ring;
+bool TakesAnEntry() {
+  const auto word = [](uint32_t offset) {
+    return reinterpret_cast<uint32_t*>(ring.start + offset);
+  };
+  ring.entries[0] = {};
+  ring.entries[0].opcode = IORING_OP_NOP;
+  *word(ring.params.sq_off.array) = 0;
+  __atomic_store_n(word(ring.params.sq_off.tail), 1, __ATOMIC_RELEASE);
+  return syscall(SYS_io_uring_enter, ring.file, 1, 1, IORING_ENTER_GETEVENTS, nullptr, 0) == 1 &&
+         __atomic_load_n(word(ring.params.sq_off.head), __ATOMIC_ACQUIRE) == 1;
+}
+Made Rings() {
+  ring.file = static_cast<int>(syscall(SYS_io_uring_setup, 64, &ring.params));
+  if (ring.file < 0) return Cannot("io_uring is switched off");
   const size_t bytes =
-      (params.sq_off.array + params.sq_entries * sizeof(uint32_t) + kPage - 1) / kPage * kPage;
-  char* start = Map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring);
-  if (start == nullptr) return Cannot("the rings cannot be mapped");
-  return {start, bytes, Content::kUnlooked};
+      (ring.params.sq_off.array + ring.params.sq_entries * sizeof(uint32_t) + kPage - 1) / kPage *
+      kPage;
+  constexpr int kHow = MAP_SHARED | MAP_POPULATE;
+  ring.start = Map(bytes, PROT_READ | PROT_WRITE, kHow, ring.file);
+  void* entries = mmap(nullptr, ring.params.sq_entries * sizeof(io_uring_sqe),
+                       PROT_READ | PROT_WRITE, kHow, ring.file, IORING_OFF_SQES);
+  if (ring.start == nullptr || entries == MAP_FAILED) return Cannot("the rings cannot be mapped");
+  ring.entries = static_cast<io_uring_sqe*>(entries);
+  return {
+      .start = ring.start, .bytes = bytes, .content = Content::kUnlooked, .works = TakesAnEntry};
 }
 
 // Registered for missing pages with a descriptor of its own.

@@ -40,6 +40,8 @@ void EndTransfers(std::vector<Made>& all) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  char on_stack[16 * kPage] = {};
+  on_main_stack = {on_stack, sizeof on_stack};
   sigset_t awaited;
   sigemptyset(&awaited);
   sigaddset(&awaited, SIGTERM);

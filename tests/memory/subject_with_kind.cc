@@ -11,6 +11,7 @@
 #include <cstdlib>
 
 #include "live/command.h"
+#include "vm/kernels_account.h"
 
 namespace drover::memory {
 
@@ -71,6 +72,13 @@ std::string SubjectWith::Ranges() const {
     text += text.empty() ? range : std::string(",") + range;
   }
   return text;
+}
+
+int SubjectWith::Node() const {
+  for (const Piece& piece : pieces_)
+    for (const int node : vm::NodesOf(pid_, {piece.start, piece.bytes}))
+      if (node >= 0) return node;
+  return 0;
 }
 
 std::vector<uint64_t> SubjectWith::Entries() const {

@@ -26,6 +26,8 @@ class SubjectWith {
   const std::vector<Piece>& pieces() const { return pieces_; }  // fewer: it has not said
   // As `drover move --range` wants it.
   std::string Ranges() const;
+  // Where its first page is that is there.
+  int Node() const;
   // The entries of its page table for all pieces, as /proc/PID/pagemap shows them to root, without
   // the soft-dirty bit, which any look may change.
   std::vector<uint64_t> Entries() const;

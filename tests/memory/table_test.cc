@@ -17,7 +17,6 @@
 #include "memory/subject_with_kind.h"
 #include "report/words.h"
 #include "topology/nodes.h"
-#include "vm/kernels_account.h"
 
 namespace drover::memory {
 
@@ -91,14 +90,6 @@ std::string PlanFor(const Fate& fate) {
   return WordsFor(fate);
 }
 
-// Of its first page that is there.
-int NodeOf(const SubjectWith& subject) {
-  for (const auto& piece : subject.pieces())
-    for (const int node : vm::NodesOf(subject.pid(), {piece.start, piece.bytes}))
-      if (node >= 0) return node;
-  return 0;
-}
-
 class Table : public testing::TestWithParam<Row> {
  protected:
   enum class How { kSame, kOther, kShared, kUnshare };
@@ -118,7 +109,7 @@ class Table : public testing::TestWithParam<Row> {
       return false;
     }
     EXPECT_EQ(subject.pieces().size(), 1u);
-    const std::string node = to_other_node ? std::to_string(1 - NodeOf(subject)) : "same";
+    const std::string node = to_other_node ? std::to_string(1 - subject.Node()) : "same";
     const auto before = subject.Entries();
     std::vector<std::string> move = {
         live::Built("drover"), "move",  std::to_string(subject.pid()), "--to", node, "--range",
