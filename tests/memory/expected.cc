@@ -18,6 +18,10 @@ constexpr Fate Stays(flow::Why why) {
   return {Fate::Path::kStays, why};
 }
 
+constexpr flow::StandBackSet From(flow::StandBackFrom from) {
+  return flow::SetOf(from);
+}
+
 constexpr Row kRows[] = {
     {"anonymous-4k", kOwn, kOwn},
     {"anonymous-2m", kOwn, kOwn},
@@ -60,14 +64,17 @@ constexpr Row kRows[] = {
     {"hugetlb", Stays(kHugetlb), kKernel, Needs::kHugetlbPages},
     {"secret", Stays(kNotMovable), Stays(kNotMovable)},
     {"io-uring-rings", Stays(kNotMovable), Stays(kNotMovable)},
-    {"own-userfaultfd", Stays(kOwnPathRefused), kKernel},
+    {"own-userfaultfd", Stays(kOwnPathRefused), kKernel, Needs::kAnyMachine,
+     From(flow::StandBackFrom::kOwnUserfault)},
     {"child-alive", Stays(kShared), Stays(kShared)},
     {"child-dead", kOwn, kOwn},
     {"fixed-buffer", Stays(kBusy), Stays(kBusy)},
     {"vmsplice", kOwn, kOwn},
     {"zerocopy", kOwn, kOwn},
-    {"kernel-tls", Stays(kOwnPathRefused), kKernel, Needs::kKernelTls},
-    {"nfs-direct", Stays(kOwnPathRefused), kKernel, Needs::kNfs},
+    {"kernel-tls", Stays(kOwnPathRefused), kKernel, Needs::kKernelTls,
+     From(flow::StandBackFrom::kKernelTls)},
+    {"nfs-direct", Stays(kOwnPathRefused), kKernel, Needs::kNfs,
+     From(flow::StandBackFrom::kDirectIo)},
     {"direct-read", Stays(kBusy), Stays(kBusy)},
     {"fuse-read", Stays(kBusy), Stays(kBusy)},
     {"merged", Stays(kMerged), Stays(kMerged)},

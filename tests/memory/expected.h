@@ -35,6 +35,7 @@ struct Row {
   Fate same;   // --to same
   Fate other;  // to another node
   Needs needs = Needs::kAnyMachine;
+  flow::StandBackSet stands_back_from = 0;  // the whole process, for this
 };
 
 std::span<const Row> ExpectedRows();

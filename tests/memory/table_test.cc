@@ -58,7 +58,7 @@ class Verdict : public testing::Environment {
 };
 const auto* const kVerdict = testing::AddGlobalTestEnvironment(new Verdict);
 
-std::string WordsFor(const Fate& fate) {
+std::string WordsFor(const Row& row, const Fate& fate) {
   switch (fate.path) {
     case Path::kOwn:
       return "own path";
@@ -67,9 +67,18 @@ std::string WordsFor(const Fate& fate) {
     case Path::kNothing:
       return "no page to move";
     case Path::kStays:
-      return std::string("stays: ") + report::WordsOf(fate.why).why;
+      return "stays: " + (fate.why == flow::Why::kOwnPathRefused
+                              ? report::WordsOf(flow::Trouble::kStandsBack, row.stands_back_from)
+                              : std::string(report::WordsOf(fate.why).why));
   }
   return "";
+}
+
+// The cause of the pages, or that of the process as a whole.
+std::string WhyIn(const nlohmann::json& report) {
+  const std::string why = report["not_moved"][0]["why"];
+  if (why != report::WordsOf(flow::Why::kOwnPathRefused).why) return why;
+  return report["own_path_refused"];
 }
 
 // The one fate of all pages, in the words of the report, or of the plan.
@@ -79,15 +88,15 @@ std::string FateIn(const nlohmann::json& report) {
   if (report["by_path"]["own"] == asked) return "own path";
   if (report["by_path"]["kernel"] == asked) return "kernel path";
   if (report["pages_not_moved"] == asked && report["not_moved"].size() == 1)
-    return "stays: " + report["not_moved"][0]["why"].get<std::string>();
+    return "stays: " + WhyIn(report);
   return "several: " + report.dump();
 }
 
 // A plan touches nothing, so it knows neither pins nor what is merged.
-std::string PlanFor(const Fate& fate) {
-  if (fate.why == flow::Why::kBusy) return WordsFor({Path::kOwn});
-  if (fate.why == flow::Why::kMerged) return WordsFor({Path::kStays, flow::Why::kShared});
-  return WordsFor(fate);
+std::string PlanFor(const Row& row, const Fate& fate) {
+  if (fate.why == flow::Why::kBusy) return WordsFor(row, {Path::kOwn});
+  if (fate.why == flow::Why::kMerged) return WordsFor(row, {Path::kStays, flow::Why::kShared});
+  return WordsFor(row, fate);
 }
 
 class Table : public testing::TestWithParam<Row> {
@@ -120,7 +129,7 @@ class Table : public testing::TestWithParam<Row> {
     if (!TwoNodes() || std::string(GetParam().kind) == "two-processes") {
       auto plan = move;
       plan.push_back("--dry-run");
-      EXPECT_EQ(FateIn(live::RunCommand(plan).json()), PlanFor(expected));
+      EXPECT_EQ(FateIn(live::RunCommand(plan).json()), PlanFor(GetParam(), expected));
     }
     if (how == How::kSame) CheckLook(subject, expected);
     const auto outcome = live::RunCommand(move);
@@ -129,7 +138,7 @@ class Table : public testing::TestWithParam<Row> {
       ADD_FAILURE() << outcome.out << outcome.err;
       return true;
     }
-    EXPECT_EQ(FateIn(report), WordsFor(expected)) << outcome.err;
+    EXPECT_EQ(FateIn(report), WordsFor(GetParam(), expected)) << outcome.err;
     EXPECT_EQ(outcome.exit_code, expected.path == Path::kStays ? 3 : 0);
     CheckEntries(expected, before, subject.Entries());
     EXPECT_TRUE(subject.EndsRight());
