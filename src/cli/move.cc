@@ -117,7 +117,9 @@ std::expected<flow::JobResult, Error> Perform(const control::ProcessInfo& proces
 std::expected<flow::JobResult, Error> PerformAll(const control::ProcessInfo& process,
                                                  const flow::Job& job, bool shared, int records,
                                                  const ShowProgress& progress) {
-  auto result = Perform(process, job, records, progress);
+  flow::Job first = job;
+  if (shared) first.mode = flow::Mode::kAsync;  // what is busy is asked for again by the second
+  auto result = Perform(process, first, records, progress);
   if (!result.has_value() || !shared) return result;
   return MoveShared(process, job, *result, records, interrupted, progress);
 }
@@ -200,6 +202,8 @@ int Move(const Options& options) {
   }
   if (!result.has_value()) return Fail(result.error());
   if (options.dry_run) return ShowPlan(options, *job, *result);
+  if (options.unshare && result->own_path_trouble != flow::Trouble::kNone)
+    fmt::print(stderr, "drover: --unshare goes with the own path alone, which was not taken\n");
   const Records fates(records, options.pid, result->pages_requested);
   if (const uint64_t merged = CountMerged(options.pid, fates); merged > 0) {
     constexpr auto kShared = static_cast<size_t>(flow::Why::kShared);

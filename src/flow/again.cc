@@ -33,19 +33,28 @@ bool Passes(Why why) {
          why == Why::kMappingChanged || why == Why::kDiscarding;
 }
 
+bool GetsAnotherTry(const Engine& engine, Why why) {
+  const Job& job = *engine.job;
+  if (job.plan_only || !Passes(why)) return false;
+  if (engine.result->rounds < RoundsOf(job.mode)) return true;
+  // What no window has come to, or was a huge page until it was unshared, has had no try yet.
+  return engine.result->rounds == 0 &&
+         (why == Why::kNotTried || (job.unshare && why == Why::kUnstable));
+}
+
 void SettleNotMoved(Engine& engine, uint64_t address, uint64_t pages, int32_t target, bool huge,
                     Why why) {
   AgainList& list = engine.again;
-  const bool another = !engine.job->plan_only && engine.result->rounds < RoundsOf(engine.job->mode);
-  if (another && Passes(why)) {
+  if (GetsAnotherTry(engine, why)) {
     AgainRun* last = list.count > 0 ? &list.runs[list.count - 1] : nullptr;
-    const bool extends = last != nullptr && Extends(*last, address, target, huge, why);
-    if (extends) last->pages += pages;
-    if (!extends && list.count < kAgainRunsMax)
+    if (last != nullptr && Extends(*last, address, target, huge, why)) {
+      last->pages += pages;
+      return;
+    }
+    if (list.count < kAgainRunsMax) {
       list.runs[list.count++] = {address, pages, static_cast<int16_t>(target), huge, why};
-    else if (!extends)
-      Book(engine, address, pages, target, Outcome::kNotMoved, why);
-    return;
+      return;
+    }
   }
   Book(engine, address, pages, target, Outcome::kNotMoved, why);
 }
@@ -67,39 +76,38 @@ uint64_t PutAside::PauseNs() const {
   return engine_.job->retry_for_ns / ((uint64_t{1} << kRoundsSync) - 1) << (round_ - 1);
 }
 
-// Cuts off what is no longer mapped. False: nothing is left of the run.
+// Cuts off what is no longer mapped, or not of a kind that was asked for. False: nothing is left of
+// the run, or the process cannot be looked at.
 bool PutAside::FindMapping(AgainRun& run) {
-  const auto found = engine_.kernel.NextMapping(run.address);
-  uint64_t gone = run.pages;
-  if (found.has_value() && found->range.start < run.address + run.pages * kPageBytes)
-    gone = found->range.start > run.address ? (found->range.start - run.address) / kPageBytes : 0;
-  if (gone > 0) {
-    // Unless the process cannot be looked at: then nobody knows.
-    if (found.has_value() || found.error() == Errno::kNoEntry)
-      Book(engine_, run.address, gone, run.target, Outcome::kGone, Why::kNone);
-    else
-      Book(engine_, run.address, gone, run.target, Outcome::kNotMoved, run.why);
+  while (run.pages > 0) {
+    const uint64_t end = run.address + run.pages * kPageBytes;
+    const auto found = engine_.kernel.NextMapping(run.address);
+    if (!found.has_value() && found.error() != Errno::kNoEntry) {
+      error_ = found.error();
+      return false;
+    }
+    Range part{end, 0};  // of the run that is in the mapping
+    if (found.has_value() && found->range.start < end) {
+      part.start = found->range.start > run.address ? found->range.start : run.address;
+      part.length = (found->range.end() < end ? found->range.end() : end) - part.start;
+    }
+    const bool asked = !part.empty() && !found->special && !engine_.IsOwn(part) &&
+                       (!found->shared || engine_.job->AsksForFiles());
+    const uint64_t gone = ((asked ? part.start : part.end()) - run.address) / kPageBytes;
+    Book(engine_, run.address, gone, run.target, Outcome::kGone, Why::kNone);
     run.address += gone * kPageBytes;
     run.pages -= gone;
+    if (!asked) continue;
+    mapping_ = *found;
+    return true;
   }
-  if (run.pages == 0) return false;
-  mapping_ = *found;
-  return true;
-}
-
-bool PutAside::AllHuge(Range range) {
-  if (range.start % kHugeBytes != 0 || range.length % kHugeBytes != 0) return false;
-  uint64_t huge_bytes = 0, walk_end = 0;
-  const auto found = engine_.kernel.Scan(range, kernel::kPageHuge, kernel::kPageZero, 0,
-                                         engine_.regions, &walk_end);
-  for (uint64_t k = 0; found.has_value() && k < *found; ++k)
-    huge_bytes += engine_.regions[k].end - engine_.regions[k].start;
-  return huge_bytes == range.length;
+  return false;
 }
 
 // Takes runs into the piece as far as `end`; what reaches beyond stays for the next one.
 void PutAside::Fill(Piece* piece, uint64_t end) {
-  for (; at_ < count_; ++at_) {
+  const bool huge_run = runs_[at_].huge;
+  for (; at_ < count_ && runs_[at_].huge == huge_run; ++at_) {
     AgainRun& run = runs_[at_];
     const uint64_t run_end = run.address + run.pages * kPageBytes;
     if (run.address < piece->range.end() || run.address >= end) return;
@@ -114,32 +122,57 @@ void PutAside::Fill(Piece* piece, uint64_t end) {
       run.address = end;
       return;
     }
-    if (piece->huge) {  // its neighbours may not be
-      ++at_;
-      return;
-    }
+  }
+}
+
+// Of the run at hand: how far a piece of whole huge pages reaches; its start: there is none.
+uint64_t PutAside::HugeEnd(const AgainRun& run) {
+  const uint64_t batch_bytes = engine_.job->batch_bytes;
+  const uint64_t room = batch_bytes > kHugeBytes ? RoundDown(batch_bytes, kHugeBytes) : kHugeBytes;
+  uint64_t limit = run.address + run.pages * kPageBytes, end = run.address;
+  if (limit > run.address + room) limit = run.address + room;
+  if (limit > mapping_.range.end()) limit = mapping_.range.end();
+  while (run.huge && end + kHugeBytes <= limit && IsHuge(engine_, {end, kHugeBytes}))
+    end += kHugeBytes;
+  return end;
+}
+
+// Pages of files that are there now in place of the program's own, and holes, were not asked for.
+void PutAside::LeaveOutOthers(Piece* piece) {
+  const uint64_t pages = piece->range.length / kPageBytes;
+  kernel::PageEntry* entries = engine_.entries;
+  if (engine_.kernel.ReadEntries(piece->range.start, {entries, pages}) != Errno::kOk) return;
+  for (uint64_t i = 0; i < pages; ++i) {
+    if (piece->target[i] == Piece::kAbsent || entries[i].swapped()) continue;
+    const bool file = entries[i].file_or_shared() && !engine_.job->AsksForFiles();
+    if (entries[i].present() && !file) continue;
+    Book(engine_, piece->range.start + i * kPageBytes, 1, piece->target[i], Outcome::kGone,
+         Why::kNone);
+    piece->target[i] = Piece::kAbsent;
   }
 }
 
 bool PutAside::Next(Piece* piece) {
-  while (at_ < count_ && !FindMapping(runs_[at_])) ++at_;
+  while (at_ < count_ && !FindMapping(runs_[at_])) {
+    if (error_ != Errno::kOk) return false;
+    ++at_;
+  }
   if (at_ == count_) return false;
   const AgainRun& run = runs_[at_];
-  const uint64_t batch_bytes = engine_.job->batch_bytes;
-  const uint64_t huge_room =
-      batch_bytes > kHugeBytes ? RoundDown(batch_bytes, kHugeBytes) : kHugeBytes;
-  Range room{run.address, run.pages * kPageBytes < huge_room ? run.pages * kPageBytes : huge_room};
-  if (room.end() > mapping_.range.end()) room.length = mapping_.range.end() - room.start;
-  piece->huge = run.huge && AllHuge(room);
-  uint64_t end = room.end();
+  uint64_t end = HugeEnd(run);
+  piece->huge = end > run.address;
   if (!piece->huge) {
+    const uint64_t batch_bytes = engine_.job->batch_bytes;
     end = RoundDown(run.address, batch_bytes) + batch_bytes;
+    // Not into the next huge page, which may be whole.
+    if (run.huge && end > run.address + kHugeBytes) end = run.address + kHugeBytes;
     if (end > mapping_.range.end()) end = mapping_.range.end();
   }
   piece->range = {run.address, 0};
   piece->not_own = WhyNotOwn(mapping_);
   if (piece->not_own == Why::kNone) piece->not_own = WhyUnlike(engine_, run.address);
   Fill(piece, end);
+  LeaveOutOthers(piece);
   return true;
 }
 

@@ -10,6 +10,9 @@ namespace drover::flow {
 // May a page that was not moved for this cause be moved a moment later?
 [[nodiscard]] bool Passes(Why why);
 
+// Is there another round for a page that was not moved for this cause?
+[[nodiscard]] bool GetsAnotherTry(const Engine& engine, Why why);
+
 // Pages for which the job has no other try are booked as not moved; the others are put aside.
 void SettleNotMoved(Engine& engine, uint64_t address, uint64_t pages, int32_t target, bool huge,
                     Why why);
@@ -24,15 +27,19 @@ class PutAside {
   // How long to wait before the round that has begun.
   uint64_t PauseNs() const;
   [[nodiscard]] bool Next(Piece* piece);
+  // kOk, or the error that ended the round before its end.
+  kernel::Errno error() const { return error_; }
   // No more tries: books what is left.
   void GiveUp();
 
  private:
   bool FindMapping(AgainRun& run);
+  uint64_t HugeEnd(const AgainRun& run);
   void Fill(Piece* piece, uint64_t end);
-  bool AllHuge(Range range);
+  void LeaveOutOthers(Piece* piece);
 
   Engine& engine_;
+  kernel::Errno error_ = kernel::Errno::kOk;
   kernel::Mapping mapping_;
   uint32_t round_ = 0;
   uint32_t at_ = 0, count_ = 0;

@@ -24,6 +24,15 @@ Why WhyNotOwn(const Mapping& mapping) {
   return Why::kNone;
 }
 
+bool IsHuge(Engine& engine, Range range) {
+  if (range.start % kHugeBytes != 0 || range.length % kHugeBytes != 0) return false;
+  uint64_t huge_bytes = 0, walk_end = 0;
+  const auto found = engine.kernel.Scan(range, kPageHuge, kPageZero, 0, engine.regions, &walk_end);
+  for (uint64_t k = 0; found.has_value() && k < *found; ++k)
+    huge_bytes += engine.regions[k].end - engine.regions[k].start;
+  return huge_bytes == range.length;
+}
+
 uint64_t Collector::forbidden() const {
   return engine_.job->AsksForFiles() ? kPageZero : kPageFile | kPageZero;
 }

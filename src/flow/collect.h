@@ -27,6 +27,9 @@ struct Piece {
 // can. (Locks and keys are not seen there: unlike.h.)
 [[nodiscard]] Why WhyNotOwn(const kernel::Mapping& mapping);
 
+// Is all of it in whole huge pages now?
+[[nodiscard]] bool IsHuge(Engine& engine, Range range);
+
 class Collector {
  public:
   explicit Collector(Engine& engine) : engine_(engine) {}

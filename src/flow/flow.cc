@@ -167,11 +167,24 @@ void MovePieces(Engine& engine, Crew& crew, PieceMover& mover, Source& source,
   KernelPathFlush(engine);
 }
 
+// The memory could not be walked on.
+void NoteError(Engine& engine, Errno error) {
+  if (error == Errno::kOk || engine.result->ended_by != Trouble::kNone) return;
+  engine.result->ended_by =
+      error == Errno::kNoProcess ? Trouble::kTargetVanished : Trouble::kProcess;
+  if (error != Errno::kNoProcess) engine.result->ended_detail = static_cast<uint32_t>(error);
+}
+
 // Nothing is registered or absent meanwhile. False: the job ends here.
 bool Pause(Engine& engine, Crew& crew, uint64_t pause_ns) {
   const uint64_t end_ns = engine.kernel.NowNs() + pause_ns;
   for (uint64_t now = engine.kernel.NowNs(); now < end_ns; now = engine.kernel.NowNs()) {
     if (!GoesOn(engine, crew)) return false;
+    const auto any = engine.kernel.NextMapping(0);
+    if (!any.has_value()) {
+      NoteError(engine, any.error() == Errno::kNoEntry ? Errno::kNoProcess : any.error());
+      return false;
+    }
     const threads::Word nothing = 0;
     engine.threads.Wait(nothing, 0, end_ns - now < kPauseStepNs ? end_ns - now : kPauseStepNs);
   }
@@ -184,15 +197,13 @@ void MoveAll(Engine& engine, Crew& crew, PieceMover& mover, PutAside& aside) {
   engine.result->pages_estimated = collector.Estimate();
   uint64_t next_check = 0;
   MovePieces(engine, crew, mover, collector, &next_check);
-  if (collector.error() == Errno::kNoProcess)
-    engine.result->ended_by = Trouble::kTargetVanished;
-  else if (collector.error() != Errno::kOk) {
-    engine.result->ended_by = Trouble::kProcess;
-    engine.result->ended_detail = static_cast<uint32_t>(collector.error());
-  }
-  while (engine.result->ended_by == Trouble::kNone && aside.BeginRound() &&
-         Pause(engine, crew, aside.PauseNs()))
+  NoteError(engine, collector.error());
+  while (engine.result->ended_by == Trouble::kNone && aside.BeginRound()) {
+    if (engine.verifier != nullptr) engine.verifier->JudgeAll();  // late writes do not wait
+    if (!Pause(engine, crew, aside.PauseNs())) break;
     MovePieces(engine, crew, mover, aside, &next_check);
+    NoteError(engine, aside.error());
+  }
   aside.GiveUp();
 }
 

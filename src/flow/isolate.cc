@@ -154,10 +154,10 @@ bool FolioWanted(const Batch& batch, uint64_t at) {
 void NoteRefusal(Batch& batch, uint64_t at, Errno error) {
   ++(batch.any_away ? batch.refusals : batch.refusals_before);
   for (uint64_t i = at; i < at + batch.folio_pages(); ++i) {
-    if (error == Errno::kNoEntry)
-      batch.state[i] = PageState::kWithdrawn;
-    else
+    if (error != Errno::kNoEntry)
       SortOut(batch, i, WhyOf(error));
+    else if (batch.state[i] == PageState::kWanted)
+      batch.state[i] = PageState::kWithdrawn;
   }
 }
 

@@ -107,10 +107,20 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
     kept_area = engine_.verifier->RoomFor(piece.range, piece.huge, node);
   BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node);
   if (kept_area != 0) place.area = kept_area;
-  FillTable(engine_, place, [&](uint64_t i) {
-    const bool left = why_[i] == Why::kNotTried || (refused_too && Curable(why_[i]));
-    return piece.target[i] == target && left;
-  });
+  const auto left = [&](uint64_t i) {
+    return piece.target[i] == target &&
+           (why_[i] == Why::kNotTried || (refused_too && Curable(why_[i])));
+  };
+  // A slot that is not wanted as a whole is no huge page any more; its parts are for another round.
+  bool whole[kBatchPagesMax / kPagesPerHuge];
+  for (uint64_t slot = 0; piece.huge && slot < pages(); slot += kPagesPerHuge) {
+    bool& all = whole[slot / kPagesPerHuge] = true;
+    for (uint64_t i = slot; i < slot + kPagesPerHuge; ++i) all = all && left(i);
+    for (uint64_t i = slot; !all && i < slot + kPagesPerHuge; ++i)
+      if (left(i)) why_[i] = Why::kUnstable;
+  }
+  FillTable(engine_, place,
+            [&](uint64_t i) { return piece.huge ? whole[i / kPagesPerHuge] : left(i); });
   batch.refusals_before_max = mended ? kRefusalsBeforeWindowMax : kRefusalsPerWindowMax;
   const bool going_on = MoveBatch(engine_);
   for (uint64_t i = 0; i < pages(); ++i) {
@@ -118,6 +128,7 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
     state_[i] = batch.state[i] == PageState::kWanted ? PageState::kRefused : batch.state[i];
     why_[i] = batch.state[i] == PageState::kWanted ? Why::kOwnPathRefused : batch.why[i];
     if (state_[i] != PageState::kRefused) why_[i] = Why::kNone;
+    if (piece.huge && state_[i] == PageState::kRemapped) ++engine_.result->moved_huge;
   }
   return going_on;
 }
@@ -177,9 +188,6 @@ void PieceMover::PredictKernelPath(uint64_t address, uint64_t count, int16_t tar
 }
 
 void PieceMover::Settle(int16_t target) {
-  const uint64_t step = piece.huge ? kPagesPerHuge : 1;
-  const bool kernel_path = engine_.job->kernel_path && !engine_.job->placement.same &&
-                           target >= 0 && piece.not_own != Why::kNotMovable;
   for (uint64_t i = 0; i < pages();) {
     if (piece.target[i] != target) {
       ++i;
@@ -192,19 +200,38 @@ void PieceMover::Settle(int16_t target) {
     const uint64_t address = piece.range.start + i * kPageBytes, count = end - i;
     if (state_[i] == PageState::kRemapped) {
       engine_.result->moved_own_path += count;
-      if (piece.huge) engine_.result->moved_huge += count;
+      if (piece.huge && engine_.job->plan_only) engine_.result->moved_huge += count;
       Book(engine_, address, count, target, Outcome::kMoved, Why::kNone);
     } else if (state_[i] == PageState::kDropped || state_[i] == PageState::kWithdrawn) {
       Book(engine_, address, count, target, Outcome::kGone, Why::kNone);
     } else {
-      const Why cause = state_[i] == PageState::kRestored ? Why::kMappingChanged : why_[i];
-      if (!kernel_path) SettleNotMoved(engine_, address, count, target, piece.huge, cause);
-      if (kernel_path && engine_.job->plan_only) PredictKernelPath(address, count, target, cause);
-      for (uint64_t k = 0; kernel_path && !engine_.job->plan_only && k < count; k += step)
-        KernelPathAdd(engine_, address + k * kPageBytes, count - k < step ? count - k : step,
-                      target, cause);
+      SettleLeft(address, count, target,
+                 state_[i] == PageState::kRestored ? Why::kMappingChanged : why_[i]);
     }
     i = end;
+  }
+}
+
+void PieceMover::SettleLeft(uint64_t address, uint64_t count, int16_t target, Why cause) {
+  const Job& job = *engine_.job;
+  const bool kernel_path =
+      job.kernel_path && !job.placement.same && target >= 0 && piece.not_own != Why::kNotMovable;
+  if (kernel_path && job.plan_only) {
+    PredictKernelPath(address, count, target, cause);
+    return;
+  }
+  for (uint64_t at = address, step; at < address + count * kPageBytes; at += step * kPageBytes) {
+    const uint64_t left = count - (at - address) / kPageBytes;
+    // What was a huge page when it was collected may have been split since.
+    const bool huge = piece.huge && left >= kPagesPerHuge && at % kHugeBytes == 0 &&
+                      IsHuge(engine_, {at, kHugeBytes});
+    step = huge ? kPagesPerHuge : kernel_path || piece.huge ? 1 : left;
+    // (Then the own path comes first, with its small pages.)
+    const bool small_now = piece.huge && !huge && GetsAnotherTry(engine_, cause);
+    if (kernel_path && !small_now)
+      KernelPathAdd(engine_, at, step, target, cause);
+    else
+      SettleNotMoved(engine_, at, step, target, huge, cause);
   }
 }
 

@@ -24,7 +24,7 @@ class PieceMover {
   void Unshare(int16_t target);
   bool MayBeUnshared(uint64_t address) const;
   void UnshareRun(uint64_t first, uint64_t end, int16_t target);
-  bool HasRoomFor(Range run, int16_t target);
+  bool HasRoomFor(uint64_t bytes, uint64_t first, int16_t target);
   void BookCopies(uint64_t first, uint64_t end, int16_t target);
 
   // One window for those of the piece that no window has come to yet, and where asked for those
@@ -39,6 +39,7 @@ class PieceMover {
   // Books the pages of one target; what the own path did not move goes to the kernel path, where
   // there is one for it.
   void Settle(int16_t target);
+  void SettleLeft(uint64_t address, uint64_t count, int16_t target, Why cause);
   uint64_t pages() const { return piece.range.length / kPageBytes; }
 
   Engine& engine_;

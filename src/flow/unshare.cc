@@ -14,10 +14,19 @@ void PieceMover::Unshare(int16_t target) {
     return piece.target[i] == target && entries[i].present() && !entries[i].exclusive() &&
            MayBeUnshared(piece.range.start + i * kPageBytes);
   };
+  uint64_t count = 0, first = 0;
+  for (uint64_t i = 0; i < pages(); i += step) {
+    if (!shared(i)) continue;
+    if (count == 0) first = i;
+    count += step;
+  }
+  const bool room = count > 0 && HasRoomFor(count * kPageBytes, first, target);
   for (uint64_t at = 0; at < pages();) {
     uint64_t end = at;
     while (end < pages() && shared(end)) end += step;
-    if (end > at) UnshareRun(at, end, target);
+    for (uint64_t i = at; i < end && !room; ++i)
+      state_[i] = PageState::kRefused, why_[i] = Why::kNoTargetMemory;
+    if (end > at && room) UnshareRun(at, end, target);
     at = end > at ? end : at + step;
   }
 }
@@ -30,14 +39,8 @@ bool PieceMover::MayBeUnshared(uint64_t address) const {
 // Pages [first, end) are shared, and in engine_.entries.
 void PieceMover::UnshareRun(uint64_t first, uint64_t end, int16_t target) {
   const Range run{piece.range.start + first * kPageBytes, (end - first) * kPageBytes};
-  const bool copied = HasRoomFor(run, target) &&
-                      engine_.kernel.Advise(run, kernel::Advice::kPopulateWrite) == Errno::kOk;
-  if (!copied) {
-    for (uint64_t i = first; i < end; ++i)
-      state_[i] = PageState::kRefused, why_[i] = Why::kNoTargetMemory;
-    return;
-  }
-  engine_.result->pages_unshared += end - first;
+  // Where it fails, because a part is not mapped any more, say, the page table tells what came.
+  (void)engine_.kernel.Advise(run, kernel::Advice::kPopulateWrite);
   // The kernel splits a huge page for it: unless that was the move, another round takes its parts.
   if (piece.huge)
     for (uint64_t i = first; i < end; ++i) why_[i] = Why::kUnstable;
@@ -46,13 +49,14 @@ void PieceMover::UnshareRun(uint64_t first, uint64_t end, int16_t target) {
 
 // The copies come where the memory's policy says. Where it binds them to a node that is full the
 // kernel kills, so there must be room where the pages are as well as where they are to come.
-bool PieceMover::HasRoomFor(Range run, int16_t target) {
+bool PieceMover::HasRoomFor(uint64_t bytes, uint64_t first, int16_t target) {
   kernel::Kernel& kernel = engine_.kernel;
-  if (!engine_.headroom.Grants(kernel, Node{target >= 0 ? target : -1}, run.length)) return false;
+  if (!engine_.headroom.Grants(kernel, Node{target >= 0 ? target : -1}, bytes)) return false;
   if (engine_.job->placement.node_count <= 1) return true;
+  const uint64_t address = piece.range.start + first * kPageBytes;
   int32_t node = -1;
-  const bool known = kernel.QueryNodes({&run.start, 1}, {&node, 1}) == Errno::kOk && node >= 0;
-  return known && engine_.headroom.Grants(kernel, Node{node}, run.length);
+  const bool known = kernel.QueryNodes({&address, 1}, {&node, 1}) == Errno::kOk && node >= 0;
+  return known && engine_.headroom.Grants(kernel, Node{node}, bytes);
 }
 
 // A copy that is where the job wants it was the move. (Where the last one who shared it is gone in
@@ -68,7 +72,10 @@ void PieceMover::BookCopies(uint64_t first, uint64_t end, int16_t target) {
     return;
   for (uint64_t i = 0; i < count; ++i) {
     const kernel::PageEntry before = engine_.entries[first + i], now = copies_[i];
-    if (!now.present() || now.frame() == 0 || now.frame() == before.frame()) continue;
+    if (!now.present() || !now.exclusive()) continue;
+    if (now.frame() == 0) ++engine_.result->pages_unshared;  // as far as can be seen
+    if (now.frame() == 0 || now.frame() == before.frame()) continue;
+    ++engine_.result->pages_unshared;
     if (!one_node && engine_.nodes[i] != target) continue;
     state_[first + i] = PageState::kRemapped;
     why_[first + i] = Why::kNone;

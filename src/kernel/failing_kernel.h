@@ -25,6 +25,8 @@ class FailingKernel final : public Kernel {
     calls_.store(0);
     nth_.store(nth);
   }
+  // From now on the process is gone: its mappings cannot be read.
+  void SetProcessGone(bool gone) { process_gone_.store(gone); }
   // Calls that could have failed, since the last FailCall.
   uint64_t calls() const { return calls_.load(); }
   bool failed() const { return nth_.load() != 0 && calls_.load() >= nth_.load(); }
@@ -64,6 +66,7 @@ class FailingKernel final : public Kernel {
     return Fails() ? error_ : real_.ReadEntries(start, entries);
   }
   Result<Mapping> NextMapping(uint64_t address) override {
+    if (process_gone_.load()) return std::unexpected(Errno::kNoProcess);
     if (Fails()) return std::unexpected(error_);
     return real_.NextMapping(address);
   }
@@ -133,6 +136,7 @@ class FailingKernel final : public Kernel {
   Manner manner_ = Manner::kNotDone;
   std::atomic<uint64_t> nth_ = 0;
   std::atomic<uint64_t> calls_ = 0;
+  std::atomic<bool> process_gone_ = false;
 };
 
 }  // namespace drover::kernel

@@ -66,7 +66,7 @@ TEST_F(Flow, SyncTakesTheTimeThatItIsGiven) {
   world_.app.Unpin(range);
 }
 
-TEST_F(Flow, WhatPinnedForEverStaysCostsNoRoundToOthers) {
+TEST_F(Flow, WhereNothingWasBusyThereIsNoRound) {
   const Range range = world_.MapFilled(8);
   EXPECT_EQ(world_.Run(InMode(world_.ToSame(), Mode::kSync)).rounds, 0u);
   EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), 8u);
@@ -92,6 +92,69 @@ TEST_F(Flow, WhatIsUnmappedBeforeItsNextTryIsGone) {
   EXPECT_EQ(world_.recorder.Count(gone, Outcome::kGone), 6u);
   EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), 10u);
   EXPECT_EQ(world_.recorder.Count(other, Outcome::kGone), 16u);
+}
+
+// Something else has come in its place, that nobody asked for.
+TEST_F(Flow, WhatCameInItsPlaceIsLeftAlone) {
+  const Range range = world_.MapFilled(8);
+  world_.app.Pin(range);
+  Range other;
+  world_.recorder.ask = [&](const JobResult& so_far) {
+    if (so_far.rounds == 0 || !other.empty()) return Next::kGoOn;
+    world_.app.Unpin(range);
+    world_.app.StartUnmap(range);
+    World::MapOptions shared;
+    shared.shared = shared.file = true;
+    shared.offset = range.start % kHugeBytes;
+    other = {world_.app.Map(range.length, shared), range.length};
+    world_.Fill(other);
+    return Next::kGoOn;
+  };
+  world_.Run(world_.ToNode(1));
+  EXPECT_EQ(other.start, range.start) << "the model has put it elsewhere: the test shows nothing";
+  EXPECT_EQ(world_.recorder.Count(range, Outcome::kGone), 8u);
+  EXPECT_EQ(world_.NodeOf(other.start), 0);
+}
+
+TEST_F(Flow, SmallAndHugePagesInOneBatchAreTriedApart) {
+  World::MapOptions options;
+  options.huge_advised = true;
+  options.offset = 0;
+  // Small pages up to the border of a huge one: the first slot is not touched as a whole.
+  const Range all = world_.Map(2 * kPagesPerHuge, options);
+  world_.app.AdviseHuge(all);
+  const Range huge{all.start + kHugeBytes, kHugeBytes};
+  world_.Fill(huge);
+  const Range small{all.start + kHugeBytes - 4 * kPageBytes, 4 * kPageBytes};
+  world_.Fill(small);
+  world_.app.Pin(small);
+  world_.app.Pin(huge);
+  world_.recorder.ask = [&](const JobResult& so_far) {
+    if (so_far.rounds != 1) return Next::kGoOn;
+    world_.app.Unpin(small);
+    world_.app.Unpin(huge);
+    return Next::kGoOn;
+  };
+  Job job = world_.ToSame();
+  job.batch_bytes = 4 * kHugeBytes;
+  world_.Run(job);
+  EXPECT_EQ(world_.recorder.Count(huge, Outcome::kMoved), kPagesPerHuge);
+  EXPECT_EQ(world_.recorder.Count(small, Outcome::kMoved), 4u);
+  EXPECT_EQ(world_.result.rounds, 1u);
+}
+
+// The process ends in a pause.
+TEST_F(Flow, AProcessThatEndsInAPauseHasVanished) {
+  const Range range = world_.MapFilled(4);
+  world_.app.Pin(range);
+  world_.recorder.ask = [&](const JobResult& so_far) {
+    if (so_far.rounds > 0) world_.kernel.SetProcessGone(true);
+    return Next::kGoOn;
+  };
+  EXPECT_EQ(world_.Run(world_.ToSame()).ended_by, Trouble::kTargetVanished);
+  EXPECT_EQ(world_.recorder.Count(range, Outcome::kNotMoved), 4u);
+  world_.kernel.SetProcessGone(false);
+  world_.app.Unpin(range);
 }
 
 // One mapping has become two of different rights; no batch reaches over the border.

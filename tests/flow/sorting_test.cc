@@ -143,6 +143,8 @@ TEST_F(Flow, AHugePageThatLosesAPartTakesNoOtherWithIt) {
   job.batch_bytes = 3 * kHugeBytes;
   world_.Run(job);
   EXPECT_TRUE(discarded);
+  EXPECT_EQ(world_.recorder.Count({range.start, kHugeBytes}, Outcome::kMoved), kPagesPerHuge - 1)
+      << "what is left of the first, as small pages";
   world_.ExpectZeros(part);
   EXPECT_EQ(world_.recorder.Count({range.start + kHugeBytes, 2 * kHugeBytes}, Outcome::kMoved),
             2 * kPagesPerHuge);

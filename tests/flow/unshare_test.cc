@@ -38,8 +38,10 @@ TEST_F(Flow, SharedHugePagesAreUnshared) {
   const uint64_t child = world_.app.Share({range.start, kHugeBytes});
   EXPECT_EQ(world_.Run(Unsharing(world_.ToNode(1))).pages_moved, 2 * kPagesPerHuge);
   EXPECT_EQ(world_.result.pages_unshared, kPagesPerHuge);
+  EXPECT_EQ(world_.result.moved_huge, kPagesPerHuge);
   EXPECT_TRUE(world_.WholeHuge(range.start + kHugeBytes)) << "that one was not shared";
-  EXPECT_EQ(world_.NodeOf(range.start), 1);
+  for (uint64_t page = range.start; page < range.end(); page += kPageBytes)
+    ASSERT_EQ(world_.NodeOf(page), 1);
   world_.app.EndChild(child);
 }
 
@@ -49,6 +51,30 @@ TEST_F(Flow, PagesWhoseChildIsGoneAreNotCopied) {
   world_.app.EndChild(world_.app.Share(range));
   EXPECT_EQ(world_.Run(Unsharing(world_.ToSame())).pages_moved, 32u);
   EXPECT_EQ(world_.result.pages_unshared, 0u);
+}
+
+// A part is unmapped in between, so that the write fault fails for all; the others move all the
+// same.
+TEST_F(Flow, WhatCannotBeCopiedKeepsNobodyBack) {
+  const Range range = world_.MapFilled(16);
+  const Range gone{range.start, 4 * kPageBytes};
+  const uint64_t child = world_.app.Share(range);
+  bool looked = false, unmapped = false;
+  world_.model.SetHook([&](Call call, uint64_t) {
+    looked = looked || call == Call::kReadEntries;
+    if (call != Call::kAdvise || !looked || unmapped) return;
+    unmapped = true;
+    world_.app.StartUnmap(gone);
+  });
+  Job job = Unsharing(world_.ToSame());
+  world_.Run(job);
+  world_.ExpectNothing(gone);
+  EXPECT_EQ(world_.recorder.Count(gone, Outcome::kGone), 4u);
+  EXPECT_EQ(world_.recorder.Count(range, Why::kNoTargetMemory), 0u);
+  EXPECT_EQ(
+      world_.recorder.Count(range, Outcome::kMoved) + world_.recorder.Count(range, Why::kShared),
+      12u);
+  world_.app.EndChild(child);
 }
 
 // What the copies take is memory like the pool's.

@@ -67,6 +67,7 @@ constexpr Row kRows[] = {
     {"own-userfaultfd", Stays(kOwnPathRefused), kKernel, Needs::kAnyMachine,
      From(flow::StandBackFrom::kOwnUserfault)},
     {"child-alive", Stays(kShared), Stays(kShared)},
+    {"child-alive-2m", Stays(kShared), Stays(kShared)},
     {"child-dead", kOwn, kOwn},
     {"fixed-buffer", Stays(kBusy), Stays(kBusy)},
     {"vmsplice", kOwn, kOwn},

@@ -88,16 +88,16 @@ class Server {
 }  // namespace
 
 HeldFile::HeldFile(int open_flags, bool direct) {
-  char path[] = "/tmp/drover-held-XXXXXX";
-  const int place = mkstemp(path);
-  close(place);
   int has_read[2], let_go[2], mounted[2];
   if (pipe(has_read) != 0 || pipe(let_go) != 0 || pipe(mounted) != 0) return;
-  if (unshare(CLONE_NEWNS) != 0 || mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+  // Nothing of it is left when this process has ended.
+  const char* path = "/tmp/held";
+  if (unshare(CLONE_NEWNS) != 0 || mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      mount("none", "/tmp", "tmpfs", 0, nullptr) != 0) {
     cannot_ = "no mount namespace to be had";
-    unlink(path);
     return;
   }
+  close(open(path, O_CREAT | O_WRONLY, 0600));
   const int parent = getpid();
   if (fork() == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -115,7 +115,6 @@ HeldFile::HeldFile(int open_flags, bool direct) {
   if (cannot_.empty() && descriptor_ < 0) cannot_ = "the FUSE file cannot be opened so";
   has_read_ = has_read[0];
   let_go_ = let_go[1];
-  if (!cannot_.empty()) unlink(path);
 }
 
 void HeldFile::AwaitRead() const {

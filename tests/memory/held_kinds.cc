@@ -22,6 +22,13 @@ Made WithLivingChild() {
   KeepChild();
   return made;
 }
+Made HugeWithLivingChild() {
+  char* start = MapSmall(2 * kHugePage);
+  madvise(start, 2 * kHugePage, MADV_HUGEPAGE);
+  Stamp(start, 2 * kHugePage);
+  KeepChild();
+  return {start, 2 * kHugePage};
+}
 Made WithDeadChild() {
   Made made = Stamped();
   const int child = KeepChild();
@@ -52,7 +59,12 @@ Made Spliced() {
     return Cannot("vmsplice is not allowed");
   static const int reader = ends[0];
   // What comes out of the pipe must be what went in.
-  made.undo = [](const Made& self) { (void)!read(reader, self.start, self.bytes); };
+  static const char* const start = made.start;
+  made.works = [] {
+    char read_back[16 * kPage] = {};
+    const bool all = read(reader, read_back, sizeof read_back) == sizeof read_back;
+    return all && std::memcmp(read_back, start, sizeof read_back) == 0;
+  };
   return made;
 }
 
@@ -98,6 +110,7 @@ Made SwappedOut() {
 
 constexpr Kind kKinds[] = {
     {"child-alive", "shared with a living child after fork", WithLivingChild},
+    {"child-alive-2m", "2 MiB pages shared with a living child after fork", HugeWithLivingChild},
     {"child-dead", "shared with a child that has ended", WithDeadChild},
     {"fixed-buffer", "registered as a fixed buffer of an io_uring", FixedBuffer},
     {"vmsplice", "vmspliced into a pipe", Spliced},

@@ -68,12 +68,13 @@ bool Connect(int* sender, int* receiver) {
   return *receiver >= 0;
 }
 
-void ReadAll(int file, char* start, size_t bytes) {
+bool ReadAll(int file, char* start, size_t bytes) {
   for (size_t done = 0; done < bytes;) {
     const ssize_t got = read(file, start + done, bytes - done);
-    if (got <= 0) return;
+    if (got <= 0) return false;
     done += static_cast<size_t>(got);
   }
+  return true;
 }
 
 // Sent from where it is, and not taken yet: the kernel still reads there, by references that nobody
@@ -93,7 +94,12 @@ Made ZeroCopy() {
   if (recvmsg(sender, &report, MSG_ERRQUEUE | MSG_DONTWAIT) >= 0)
     return Cannot("the kernel has copied what was to be sent");
   // What comes out of the socket must be what went in.
-  made.undo = [](const Made& self) { ReadAll(receiver, self.start, self.bytes); };
+  static const char* const start = made.start;
+  made.works = [] {
+    char received[16 * kPage] = {};
+    return ReadAll(receiver, received, sizeof received) &&
+           std::memcmp(received, start, sizeof received) == 0;
+  };
   return made;
 }
 
@@ -117,7 +123,7 @@ Made KernelTls() {
       const std::string text(bytes, kFill);
       (void)!write(sender, text.data(), bytes);
     });
-    ReadAll(receiver, self.start, self.bytes);
+    (void)ReadAll(receiver, self.start, self.bytes);
     writer.join();
   };
   return made;
@@ -135,12 +141,12 @@ Made NfsDirect() {
   static int file = -1;
   const std::string path = folder + "/drover-kind-" + std::to_string(getpid());
   const std::string text(kReadBytes, kFill);
-  file = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
-  if (write(file, text.data(), kReadBytes) != static_cast<ssize_t>(kReadBytes))
-    return Cannot("the NFS cannot be written to");
-  close(file);
+  const int writer = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
+  const bool written = write(writer, text.data(), kReadBytes) == static_cast<ssize_t>(kReadBytes);
+  close(writer);
   file = open(path.c_str(), O_RDONLY | O_DIRECT);
   unlink(path.c_str());
+  if (!written || file < 0) return Cannot("the NFS cannot be written to");
   Made made{MapSmall(kReadBytes), kReadBytes, Content::kFilled};
   Stamp(made.start, made.bytes);
   made.undo = [](const Made& self) { (void)!pread(file, self.start, self.bytes, 0); };

@@ -142,7 +142,7 @@ TEST(Job, InModeSyncWaitsForATransferToEnd) {
   EXPECT_EQ(refused.json()["not_moved"][0]["temporary"], true);
   EXPECT_TRUE(subject.Entries() == before);
   std::thread ender([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    std::this_thread::sleep_for(std::chrono::seconds(2));
     subject.EndTransfers();
   });
   const auto moved =
