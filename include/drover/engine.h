@@ -156,7 +156,8 @@ struct MoveResult {
 // One engine for the process. Threads: Move from one thread at a time; Cancel from any, also from a
 // signal handler.
 //
-// While a Move runs, the calling program must not call mremap on the ranges, must not use
+// While a Move runs, the calling program must not call mremap on the ranges, must not install guard
+// pages there (MADV_GUARD_INSTALL), must not use
 // priority-inheritance or robust mutexes that lie in them, and must not start threads whose stacks
 // lie in them (such a thread could end while its control block is away, and its join would hang;
 // in programs under `drover run` the agent sees to both). setuid waits for the batch boundary.

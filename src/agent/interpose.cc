@@ -26,6 +26,13 @@ bool IsForkAdvice(long number, uint64_t advice) {
   return number == SYS_madvise && (advice == MADV_DONTFORK || advice == MADV_DOFORK);
 }
 
+// Guards throw pages away, and the kernel raises no event for them: set and taken back while a page
+// is away they would leave no trace, and the page would come back with its content.
+bool IsGuardAdvice(long number, uint64_t advice) {
+  constexpr uint64_t kGuardInstall = 102;  // Linux 6.13
+  return number == SYS_madvise && advice == kGuardInstall;
+}
+
 }  // namespace
 
 void ResolveHooked() {
@@ -56,12 +63,14 @@ DROVER_EXPORT void* mremap(void* old, size_t length, size_t wanted, int flags, .
   return real_mremap.get()(old, length, wanted, flags, target);
 }
 
-// What a child inherits: the engine sets and takes back the same for its batch.
+// What a child inherits the engine sets and takes back itself for its batch; and guards.
 DROVER_EXPORT int madvise(void* start, size_t length, int advice) noexcept {
   const auto call = [&] { return real_madvise.get()(start, length, advice); };
-  if (!IsForkAdvice(SYS_madvise, static_cast<uint64_t>(advice))) return call();
+  const auto kind = static_cast<uint64_t>(advice);
+  const bool for_children = IsForkAdvice(SYS_madvise, kind);
+  if (!for_children && !IsGuardAdvice(SYS_madvise, kind)) return call();
   const Passage passage;
-  if (passage.shared() != nullptr) passage.shared()->dont_fork_changed.store(1);
+  if (for_children && passage.shared() != nullptr) passage.shared()->dont_fork_changed.store(1);
   return call();
 }
 
@@ -84,7 +93,8 @@ extern "C" __attribute__((visibility("hidden"))) uint32_t drover_before_syscall(
     return kLeaveAfter;
   }
   const bool hooked = number == SYS_mremap || IsForkAdvice(number, a[2]) ||
-                      ChangesIdentity(number) || NeedsAgentGone(number, static_cast<long>(a[0]));
+                      IsGuardAdvice(number, a[2]) || ChangesIdentity(number) ||
+                      NeedsAgentGone(number, static_cast<long>(a[0]));
   if (hooked) return kInC;
   const uint32_t set = StandBackOfCall(number, a);
   if (set == 0) return kPlain;
@@ -105,6 +115,10 @@ extern "C" __attribute__((visibility("hidden"))) long drover_syscall(long number
   if (number == SYS_mremap || IsForkAdvice(number, a[2])) {
     const Passage passage;
     if (passage.shared() != nullptr) passage.shared()->dont_fork_changed.store(1);
+    return call();
+  }
+  if (IsGuardAdvice(number, a[2])) {
+    const Passage passage;
     return call();
   }
   const uint32_t set = StandBackOfCall(number, a);

@@ -1,0 +1,167 @@
+#include "chaos/moves.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "chaos/slice.h"
+#include "control/client.h"
+#include "topology/nodes.h"
+
+namespace drover::chaos {
+namespace {
+
+flow::Job Draw(Random& random, uint32_t node_count, uint64_t threads) {
+  constexpr uint64_t kBatches[] = {4 << 10, 64 << 10, 256 << 10, 2 << 20, 8 << 20};
+  flow::Job job;
+  job.placement.node_count = node_count;
+  job.placement.same = node_count < 2 || random.OneIn(4);
+  const auto target = static_cast<int16_t>(random.Below(node_count));
+  for (int16_t& each : job.placement.target_of) each = target;
+  job.batch_bytes = kBatches[random.Below(std::size(kBatches))];
+  job.mode = static_cast<flow::Mode>(random.Below(3));
+  job.retry_for_ns = 10'000'000;
+  job.unshare = random.OneIn(4);
+  job.verify = random.OneIn(8);
+  // Mostly a part of one slice, as large as some dozen batches; now and then the whole process.
+  const uint64_t slice = random.Below(threads);
+  if (job.batch_bytes < (256 << 10) || !random.OneIn(8)) {
+    const uint64_t unit = SliceIsHuge(slice) ? 512 : 1;  // a range must not cut huge pages
+    uint64_t pages = std::min(32 * job.batch_bytes / kPage, kSlicePages);
+    pages = std::max(pages / unit * unit, unit);
+    const uint64_t first = random.Below((kSlicePages - pages) / unit + 1) * unit;
+    job.range_count = 1;
+    job.ranges[0] = {SliceStart(slice) + first * kPage, pages * kPage};
+  }
+  if (random.OneIn(3)) {
+    job.engine = flow::CopyEngine::kThreads;
+    job.copy_threads = 2;
+  }
+  return job;
+}
+
+}  // namespace
+
+Moves::Moves(int pid, uint64_t seed, uint64_t threads, std::string drover)
+    : pid_(pid), random_(seed), threads_(threads), drover_(std::move(drover)), thread_([this] {
+        Run();
+      }) {}
+
+const MovesTally& Moves::Stop() {
+  stop_ = true;
+  if (thread_.joinable()) thread_.join();
+  return tally_;
+}
+
+void Moves::Run() {
+  while (!stop_) {
+    if (random_.OneIn(16)) {
+      RunAndEnd();
+    } else if (random_.OneIn(16)) {
+      Disturb();
+    } else if (!RunJob()) {
+      return;
+    }
+  }
+}
+
+bool Moves::RunJob() {
+  const auto process = control::CheckTarget(pid_);
+  if (!process.has_value()) return false;
+  const auto marker = control::FindServingMarker(*process);
+  if (!marker.has_value() || !marker->has_value()) return false;
+  auto client = control::Client::Connect({*process, **marker});
+  if (!client.has_value()) return control::LookAgain(*process) == control::Still::kSame;
+  flow::Job job = Draw(random_, topology::ReadNodes("/").id_limit(), threads_);
+  helper_cpus_.Place(&job, pid_);
+  // Looked at ten times a second: seldom in time, which is a case as well.
+  const std::atomic<bool> cancel = random_.OneIn(8);
+  const auto result = client->Move(job, -1, cancel, [](const control::Progress&) {});
+  if (!result.has_value()) {
+    if (control::LookAgain(*process) != control::Still::kSame) return false;
+    // The agent may still be ending the job of a command line that was killed.
+    constexpr int kPatience = 200;
+    if (++failures_ >= kPatience && tally_.failed.empty()) tally_.failed = result.error().message;
+    usleep(5000);
+    return true;
+  }
+  failures_ = 0;
+  ++tally_.jobs;
+  tally_.cancelled += result->ended_by == flow::Trouble::kCancelled;
+  tally_.pages_moved += result->pages_moved;
+  tally_.windows += result->windows.count;
+  tally_.moves_denied += result->moves_denied;
+  tally_.ladder_steps += result->ladder_steps;
+  tally_.children_filled += result->children_filled;
+  tally_.rounds += result->rounds;
+  tally_.unshared += result->pages_unshared;
+  tally_.not_by_own_path += result->own_path_trouble != flow::Trouble::kNone;
+  tally_.ledgers_wrong +=
+      result->pages_requested != result->pages_moved + result->pages_already_there +
+                                     result->pages_gone + result->pages_not_moved;
+  return true;
+}
+
+void Moves::RunAndEnd() {
+  const std::string pid = std::to_string(pid_);
+  const int child = fork();
+  if (child == 0) {
+    const int null = open("/dev/null", O_RDWR);
+    dup2(null, 1);
+    dup2(null, 2);
+    execl(drover_.c_str(), "drover", "move", pid.c_str(), "--to", "same", nullptr);
+    _exit(127);
+  }
+  usleep(static_cast<useconds_t>(random_.Below(30'000)));
+  kill(child, random_.OneIn(2) ? SIGKILL : SIGINT);
+  waitpid(child, nullptr, 0);
+  ++tally_.cut_off;
+}
+
+// A debugger looks in for a moment; the own path stands back from it. In a process of its own: what
+// stops for it must not be told to whoever waits for the storm's end.
+void Moves::LetDebug() {
+  const int debugger = fork();
+  if (debugger == 0) {
+    if (ptrace(PTRACE_SEIZE, pid_, nullptr, nullptr) != 0) _exit(0);
+    usleep(2000);
+    ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr);
+    // Signals that stop it on the way are passed on: one that is kept back would be lost.
+    int status = 0;
+    while (waitpid(pid_, &status, __WALL) == pid_ && WIFSTOPPED(status) && status >> 16 == 0)
+      ptrace(PTRACE_CONT, pid_, nullptr, WSTOPSIG(status));
+    ptrace(PTRACE_DETACH, pid_, nullptr, nullptr);
+    _exit(0);
+  }
+  RunJob();
+  waitpid(debugger, nullptr, 0);
+}
+
+void Moves::Disturb() {
+  switch (random_.Below(3)) {
+    case 0:
+      kill(pid_, SIGSTOP);
+      usleep(static_cast<useconds_t>(random_.Below(3000)));
+      kill(pid_, SIGCONT);
+      break;
+    case 1:
+      LetDebug();
+      break;
+    default: {  // somebody else's move of the same pages
+      void* pages[64];
+      int nodes[64] = {}, status[64];
+      for (uint64_t i = 0; i < std::size(pages); ++i)
+        pages[i] = reinterpret_cast<void*>(SliceStart(0) + i * kPage);
+      syscall(SYS_move_pages, pid_, std::size(pages), pages, nodes, status, 0);
+      break;
+    }
+  }
+}
+
+}  // namespace drover::chaos

@@ -1,0 +1,52 @@
+// The one who moves the storm's memory without pause, in ever other ways.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <thread>
+
+#include "chaos/random.h"
+#include "library/helper_cpus.h"
+
+namespace drover::chaos {
+
+struct MovesTally {
+  uint64_t jobs = 0, cancelled = 0, cut_off = 0, pages_moved = 0, windows = 0;
+  uint64_t moves_denied = 0, ladder_steps = 0, children_filled = 0, rounds = 0, unshared = 0;
+  uint64_t not_by_own_path = 0;  // jobs that stood back
+  uint64_t ledgers_wrong = 0;
+  std::string failed;  // the first job that failed though the storm lives
+};
+
+class Moves {
+ public:
+  // Moves process `pid`, a storm of so many threads, until Stop, or until it has ended.
+  Moves(int pid, uint64_t seed, uint64_t threads, std::string drover);
+  ~Moves() { Stop(); }
+  Moves(const Moves&) = delete;
+  Moves& operator=(const Moves&) = delete;
+  const MovesTally& Stop();
+
+ private:
+  void Run();
+  // By the agent's protocol, to the job's end. False: the process has ended.
+  bool RunJob();
+  // By the command line, which is interrupted or killed in the middle.
+  void RunAndEnd();
+  // What else another process may do to it.
+  void Disturb();
+  void LetDebug();
+
+  int pid_;
+  Random random_;
+  uint64_t threads_;
+  std::string drover_;
+  library::HelperCpus helper_cpus_;
+  int failures_ = 0;  // one after another
+  MovesTally tally_;
+  std::atomic<bool> stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace drover::chaos
