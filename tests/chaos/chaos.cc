@@ -1,9 +1,9 @@
-// drover_chaos [--seconds N] [--seed N] [--threads N] [--busy]: moves a program's memory without
-// pause while it does everything that a program may do, and says how often that met an open window.
-// Exit code 0: not one page was ever wrong, and every operation has met windows often enough.
+// drover_chaos [--seconds N] [--seed N] [--threads N] [--only NAMES] [--busy]: moves a program's
+// memory without pause while it does everything that a program may do, and says how often that met
+// an open window. Exit code 0: not one page was ever wrong, and every operation has met windows
+// often enough.
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,16 +11,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <filesystem>
 #include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "chaos/core_file.h"
 #include "chaos/ends.h"
+#include "chaos/memory_limit.h"
 #include "chaos/moves.h"
-#include "chaos/tally.h"
-#include "chaos/thread.h"
+#include "chaos/storm_process.h"
+#include "chaos/verdict.h"
 
 namespace drover::chaos {
 namespace {
@@ -33,222 +33,179 @@ struct Options {
 
 std::atomic<bool> interrupted = false;
 
-std::string Built(const std::string& name) {
-  return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
-}
-
-// A folder of this run, gone with it.
-class Folder {
- public:
-  Folder() {
-    char path[] = "/tmp/drover-chaos-run-XXXXXX";
-    path_ = mkdtemp(path);
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string File(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-// A running storm. Ends with its starter, whatever becomes of that.
-class Storm {
- public:
-  Storm(const Folder& folder, const std::string& name, std::vector<std::string> options)
-      : tally_(MapTally(folder.File(name))) {
-    std::vector<std::string> words = {Built("drover"),       "run",     "--",
-                                      Built("drover_storm"), "--tally", folder.File(name)};
-    words.insert(words.end(), options.begin(), options.end());
-    pid_ = fork();
-    if (pid_ == 0) {
-      prctl(PR_SET_PDEATHSIG, SIGKILL);
-      setpgid(0, 0);  // a Ctrl-C is for the starter alone
-      if (chdir(folder.path().c_str()) != 0) _exit(126);
-      std::vector<char*> arguments;
-      for (std::string& word : words) arguments.push_back(word.data());
-      arguments.push_back(nullptr);
-      execv(arguments[0], arguments.data());
-      _exit(127);
-    }
-    for (int i = 0; i < 3000 && tally_->ready == 0 && !HasEnded(); ++i) usleep(10'000);
-  }
-  ~Storm() {
-    if (!ended_) kill(pid_, SIGKILL), Await();
-  }
-  Storm(const Storm&) = delete;
-  Storm& operator=(const Storm&) = delete;
-
-  int pid() const { return pid_; }
-  Tally& tally() { return *tally_; }
-  bool IsReady() const { return tally_->ready != 0; }
-  bool HasEnded() {
-    int status = 0;
-    if (!ended_ && waitpid(pid_, &status, WNOHANG) == pid_) SetEnd(status);
-    return ended_;
-  }
-  // Its exit code, or 128 + signal; 124: it did not end in a minute.
-  int Await() {
-    for (int i = 0; i < 6000 && !HasEnded(); ++i) usleep(10'000);
-    return ended_ ? code_ : 124;
-  }
-  void Signal(int signal) const { kill(pid_, signal); }
-
- private:
-  void SetEnd(int status) {
-    ended_ = true;
-    code_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  }
-  Tally* tally_;
-  int pid_ = -1, code_ = -1;
-  bool ended_ = false;
-};
-
-// Processes that want every CPU.
-class BusyCpus {
- public:
-  explicit BusyCpus(bool wanted) {
-    for (long i = 0; wanted && i < sysconf(_SC_NPROCESSORS_ONLN); ++i) {
-      const int child = fork();
-      if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        for (std::atomic<uint64_t> turns = 0;;) turns.fetch_add(1, std::memory_order_relaxed);
-      }
-      children_.push_back(child);
-    }
-  }
-  ~BusyCpus() {
-    for (const int child : children_) kill(child, SIGKILL), waitpid(child, nullptr, 0);
-  }
-  BusyCpus(const BusyCpus&) = delete;
-  BusyCpus& operator=(const BusyCpus&) = delete;
-
- private:
-  std::vector<int> children_;
-};
-
-class Verdict {
- public:
-  void Fail(std::string why) {
-    if (why_.empty()) why_ = std::move(why);
-  }
-  bool passed() const { return why_.empty(); }
-  const std::string& why() const { return why_; }
-
- private:
-  std::string why_;
-};
-
-void Show(const Tally& tally, const std::vector<uint64_t>& chosen, uint64_t needed,
-          Verdict& verdict) {
-  fmt::print("{:<20} {:>10} {:>10} {:>10} {:>10}\n", "operation", "done", "in window", "before",
-             "after");
-  for (size_t i = 0; i < Operations().size(); ++i) {
-    const OperationTally& each = tally.operations[i];
-    const char* name = Operations()[i].name;
-    if (std::find(chosen.begin(), chosen.end(), i) == chosen.end()) continue;
-    if (each.done == 0 && each.unable > 0) {
-      fmt::print("{:<20} untested on this kernel\n", name);
-      continue;
-    }
-    fmt::print("{:<20} {:>10} {:>10} {:>10} {:>10}\n", name, each.done.load(), each.inside.load(),
-               each.before.load(), each.after.load());
-    if (each.inside < needed)
-      verdict.Fail(fmt::format("not exercised: {} has met {} windows, not {}", name,
-                               each.inside.load(), needed));
-  }
-}
-
-MovesTally RunStorm(const Options& options, const Folder& folder, Verdict& verdict) {
-  Storm storm(folder, "storm",
-              {"--seed", std::to_string(options.seed), "--threads", std::to_string(options.threads),
-               "--only", options.only});
-  if (!storm.IsReady()) {
-    verdict.Fail("the storm did not start");
-    return {};
-  }
-  Moves moves(storm.pid(), options.seed, options.threads, Built("drover"));
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(options.seconds);
+// For so many seconds, or until it ends, or a page is wrong, or Ctrl-C. `each_tick` is called fifty
+// times a second. Returns its exit code.
+template <class Tick>
+int RunFor(uint64_t seconds, Storm& storm, Moves& moves, const Tick& each_tick) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   while (std::chrono::steady_clock::now() < end && !storm.HasEnded() && storm.tally().wrong == 0 &&
-         !interrupted)
+         !interrupted) {
     usleep(20'000);
-  const MovesTally moved = moves.Stop();
+    each_tick();
+  }
+  moves.Stop();
   storm.Signal(SIGTERM);
+  return storm.Await();
+}
+
+std::vector<std::string> StormOptions(const Options& options, uint64_t seed) {
+  return {"--seed", std::to_string(seed), "--threads", std::to_string(options.threads),
+          "--only", options.only};
+}
+
+void RunStorm(const Options& options, const Folder& folder, Verdict& verdict) {
+  Storm storm(folder, "storm", StormOptions(options, options.seed));
+  if (!storm.IsReady()) return verdict.Fail("the storm did not start");
+  Moves moves(storm.pid(), options.seed, options.threads, Built("drover"));
+  const int code = RunFor(options.seconds, storm, moves, [] {});
+  verdict.Judge("the storm", storm.tally(), code, moves.Stop());
+  verdict.ShowOperations(storm.tally(), ChosenOf(options.only),
+                         interrupted ? 0 : 20 * std::min<uint64_t>(options.seconds, 60) / 60);
+}
+
+// A fourth of the time, while one in fifty of drover's kernel calls fails.
+void RunWithFailures(const Options& options, const Folder& folder, Verdict& verdict) {
+  auto words = StormOptions(options, options.seed + 1);
+  words.insert(words.end(), {"--fail-one-in", "50"});
+  Storm storm(folder, "failures", words);
+  if (!storm.IsReady()) return verdict.Fail("the storm with failing calls did not start");
+  Moves moves(storm.pid(), options.seed + 1, options.threads, Built("drover"));
+  const int code = RunFor(std::max<uint64_t>(options.seconds / 4, 2), storm, moves, [] {});
+  verdict.Judge("while calls fail", storm.tally(), code, moves.Stop());
+  const Injection& injection = storm.tally().injection;
+  fmt::print("while calls fail     {:>10} calls {:>10} failed\n", injection.calls.load(),
+             injection.injected.load());
+  if (injection.injected < 20 && !interrupted)
+    verdict.Fail("not exercised: fewer than 20 kernel calls have failed");
+}
+
+// An eighth of the time, in a control group whose memory runs out again and again.
+void RunAtLimit(const Options& options, const Folder& folder, Verdict& verdict) {
+  const MemoryLimit limit;
+  if (!limit.good()) {
+    fmt::print("at the memory limit  untested on this machine: no memory controller\n");
+    return;
+  }
+  // Those that no refused allocation can fail.
+  auto words = StormOptions(options, options.seed + 2);
+  words.back() = "read,write,discard,free,give-and-take,cold,map-over,proc-mem";
+  Storm storm(folder, "limit", words, limit.tasks());
+  if (!storm.IsReady()) return verdict.Fail("the storm at the memory limit did not start");
+  Moves moves(storm.pid(), options.seed + 2, options.threads, Built("drover"));
+  uint64_t tick = 0, tightened = 0;
+  const int code =
+      RunFor(std::max<uint64_t>(options.seconds / 8, 2), storm, moves, [&limit, &tick, &tightened] {
+        if (++tick % 4 == 0) tightened += limit.Tighten(256 << 10) ? 1 : 0;
+        if (tick % 4 == 2) limit.Loosen();
+      });
+  limit.Loosen();
+  verdict.Judge("at the memory limit", storm.tally(), code, moves.Stop());
+  fmt::print("at the memory limit  {:>10} times {:>10} refused or held up\n", tightened,
+             limit.times_met());
+  if (limit.times_met() < 5 && !interrupted)
+    verdict.Fail("not exercised: the memory limit was met fewer than 5 times");
+}
+
+// Whoever asks while a job runs is refused; this asks until none does.
+bool TakeOut(const Storm& storm, uint64_t* refused) {
+  const std::string words = fmt::format("{} off {} >/dev/null 2>&1", Built("drover"), storm.pid());
+  constexpr int kTries = 500;
+  for (int i = 0; i < kTries; ++i) {
+    const int status = std::system(words.c_str());
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
+    ++*refused;
+  }
+  return false;
+}
+
+struct EndTally {
+  uint64_t inside = 0, refused = 0, stood_back = 0;
+  CorePages core;
+};
+
+// One program that ends so while it is moved.
+void RunEnd(const std::string& how, uint64_t round, const Options& options, const Folder& folder,
+            EndTally& tally, Verdict& verdict) {
+  const uint64_t seed = options.seed + round;
+  Storm storm(folder, how + std::to_string(round),
+              {"--seed", std::to_string(seed), "--threads", "1", "--end", how});
+  Moves moves(storm.pid(), seed, 1, Built("drover"));
+  usleep(20'000);
+  storm.Signal(SIGUSR1);
+  const std::string where = fmt::format("{}, round {}", how, round);
+  if (how == "off") {
+    if (!TakeOut(storm, &tally.refused)) verdict.Fail(where + ": the agent could not be taken out");
+    storm.Signal(SIGTERM);
+  }
   const int code = storm.Await();
-  if (storm.tally().wrong > 0)
-    verdict.Fail(fmt::format("wrong: {}", storm.tally().first_wrong));
-  else if (code != 0)
-    verdict.Fail(fmt::format("the storm ended with {}", code));
-  if (moved.ledgers_wrong > 0) verdict.Fail("a ledger does not add up");
-  if (!moved.failed.empty()) verdict.Fail("a job failed: " + moved.failed);
-  if (moved.pages_moved == 0) verdict.Fail("nothing was moved");
-  Show(storm.tally(), ChosenOf(options.only),
-       interrupted ? 0 : 20 * std::min<uint64_t>(options.seconds, 60) / 60, verdict);
-  fmt::print("{} pages looked at\n", storm.tally().pages_checked.load());
-  return moved;
+  const MovesTally& moved = moves.Stop();
+  verdict.AddMoves(moved);
+  tally.inside += storm.tally().operations[0].inside;
+  tally.stood_back += moved.not_by_own_path;
+  if (code != ExpectedOf(how))
+    verdict.Fail(
+        fmt::format("{}: the program ended with {}, not {}", where, code, ExpectedOf(how)));
+  if (storm.tally().wrong > 0) verdict.Fail(where + ": " + storm.tally().first_wrong);
+  if (how != "abort") return;
+  bool found = false;
+  const CorePages pages = ReadCore(storm.work(), seed, &found);
+  tally.core.right += pages.right;
+  tally.core.lacking += pages.lacking;
+  tally.core.wrong += pages.wrong;
+  if (found && pages.right + pages.lacking == 0) verdict.Fail(where + ": a core without the slice");
+  if (pages.wrong > 0) verdict.Fail(where + ": the core has pages of other content");
 }
 
 // Each end in programs of its own.
 void RunEnds(const Options& options, const Folder& folder, Verdict& verdict) {
-  const uint64_t rounds = options.seconds >= 60 ? 8 : 3, needed = options.seconds >= 60 ? 5 : 1;
+  const bool full = options.seconds >= 60;
+  const uint64_t rounds = full ? 8 : 3, needed = full ? 5 : 1;
   for (const std::string how : kEnds) {
-    uint64_t inside = 0;
-    for (uint64_t round = 0; round < rounds && !interrupted; ++round) {
-      Storm storm(folder, how + std::to_string(round),
-                  {"--seed", std::to_string(options.seed + round), "--threads", "1", "--end", how});
-      Moves moves(storm.pid(), options.seed + round, 1, Built("drover"));
-      usleep(20'000);
-      storm.Signal(SIGUSR1);
-      if (how == "off") {
-        const std::string words =
-            fmt::format("{} off {} >/dev/null 2>&1", Built("drover"), storm.pid());
-        if (std::system(words.c_str()) < 0) verdict.Fail("no shell to be had");
-      }
-      const int code = storm.Await();
-      moves.Stop();
-      inside += storm.tally().operations[0].inside;
-      if (code != ExpectedOf(how))
-        verdict.Fail(fmt::format("{}, round {}: the program ended with {}, not {}", how, round,
-                                 code, ExpectedOf(how)));
-      if (storm.tally().wrong > 0)
-        verdict.Fail(fmt::format("{}, round {}: {}", how, round, storm.tally().first_wrong));
-    }
-    fmt::print("{:<20} {:>10} {:>10}\n", how, rounds, inside);
-    if (inside < needed && !interrupted)
+    EndTally tally;
+    for (uint64_t round = 0; round < rounds && !interrupted; ++round)
+      RunEnd(how, round, options, folder, tally, verdict);
+    fmt::print("{:<20} {:>10} {:>10}", how, rounds, tally.inside);
+    if (how == "abort")
+      fmt::print("  cores: {} pages right, {} away and lacking", tally.core.right,
+                 tally.core.lacking);
+    if (how == "off") fmt::print("  {} refused while a job ran", tally.refused);
+    if (how == "robust") fmt::print("  {} jobs stood back", tally.stood_back);
+    fmt::print("\n");
+    if (tally.inside < needed && !interrupted)
       verdict.Fail(
-          fmt::format("not exercised: {} has met {} windows, not {}", how, inside, needed));
+          fmt::format("not exercised: {} has met {} windows, not {}", how, tally.inside, needed));
+    if (how == "robust" && tally.stood_back == 0 && !interrupted)
+      verdict.Fail("robust: no job has stood back from the mutexes");
   }
 }
 
 int Run(Options options) {
   if (options.seed == 0) options.seed = std::random_device()();
+  setvbuf(stdout, nullptr, _IOLBF, 0);
   fmt::print("chaos: seed {}\n", options.seed);
   struct sigaction action = {};
   action.sa_handler = [](int) { interrupted = true; };
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-  setvbuf(stdout, nullptr, _IOLBF, 0);
   const Folder folder;
+  if (folder.path().empty()) {
+    fmt::print(stderr, "chaos: no folder can be made in /tmp; make room there\n");
+    return 1;
+  }
   const BusyCpus busy(options.busy);
   Verdict verdict;
-  const MovesTally moved = RunStorm(options, folder, verdict);
-  if (verdict.passed() && options.only.empty()) RunEnds(options, folder, verdict);
-  fmt::print(
-      "{} jobs ({} by others' eyes, {} cancelled), {} command lines cut off, {} windows, {} pages "
-      "moved, {} moves denied, {} pages put back by the ladder, {} children filled, {} rounds, {} "
-      "pages unshared\n",
-      moved.jobs, moved.not_by_own_path, moved.cancelled, moved.cut_off, moved.windows,
-      moved.pages_moved, moved.moves_denied, moved.ladder_steps, moved.children_filled,
-      moved.rounds, moved.unshared);
+  RunStorm(options, folder, verdict);
+  if (verdict.passed() && !interrupted) RunWithFailures(options, folder, verdict);
+  if (options.only.empty()) {
+    if (verdict.passed() && !interrupted) RunAtLimit(options, folder, verdict);
+    if (verdict.passed() && !interrupted) RunEnds(options, folder, verdict);
+  }
   if (interrupted) {
     fmt::print("chaos: interrupted, seed {}\n", options.seed);
     return 130;
   }
-  fmt::print("chaos: {}, seed {}, {} s\n", verdict.passed() ? "PASSED" : "FAILED: " + verdict.why(),
-             options.seed, options.seconds);
+  fmt::print("chaos: seed {}, {} s{}: {}\n", options.seed, options.seconds,
+             options.busy ? ", busy" : "", verdict.Text());
   return verdict.passed() ? 0 : 1;
 }
 
@@ -258,7 +215,10 @@ int Run(Options options) {
 int main(int argc, char** argv) {
   CLI::App app("moves a program's memory without pause while it does all that a program may do");
   drover::chaos::Options options;
-  app.add_option("--seconds", options.seconds, "how long")
+  app.add_option(
+         "--seconds", options.seconds,
+         "of the storm; a fourth of it more while kernel calls fail, an eighth at the memory "
+         "limit, and the programs that end")
       ->check(CLI::Range(1, 86400))
       ->capture_default_str();
   app.add_option("--seed", options.seed, "of all that is drawn; 0: a fresh one")

@@ -1,16 +1,18 @@
 #include "chaos/ends.h"
 
-#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdlib>
+#include <thread>
 
 namespace drover::chaos {
 namespace {
@@ -30,6 +32,25 @@ bool ShutIn() {
          syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
 }
 
+// A thread ends with a robust mutex, which lies in the slice; the next to lock it hears of that.
+bool InheritMutex(StormThread& thread) {
+  auto* mutex = reinterpret_cast<pthread_mutex_t*>(thread.slice().at(0));
+  pthread_mutexattr_t how;
+  pthread_mutexattr_init(&how);
+  if (pthread_mutexattr_setrobust(&how, PTHREAD_MUTEX_ROBUST) != 0) return false;
+  pthread_mutex_init(mutex, &how);
+  constexpr int kRounds = 20;
+  bool right = true;
+  for (int i = 0; i < kRounds && right; ++i) {
+    std::thread([mutex] { pthread_mutex_lock(mutex); }).join();
+    usleep(1000);
+    right = pthread_mutex_lock(mutex) == EOWNERDEAD && pthread_mutex_consistent(mutex) == 0 &&
+            pthread_mutex_unlock(mutex) == 0;
+  }
+  thread.slice().Write(0, thread.random().Next());
+  return right;
+}
+
 }  // namespace
 
 int EndSo(const std::string& how, StormThread& thread, Tally& tally) {
@@ -47,6 +68,14 @@ int EndSo(const std::string& how, StormThread& thread, Tally& tally) {
     std::abort();
   }
   if (how == "seccomp" && !ShutIn()) return 3;
+  if (how == "robust" && !InheritMutex(thread)) return 4;
+  if (how == "off") {
+    sigset_t told;
+    sigemptyset(&told);
+    sigaddset(&told, SIGTERM);
+    int signal = 0;
+    sigwait(&told, &signal);
+  }
   usleep(100'000);
   return thread.IsAllRight() ? 0 : 1;
 }

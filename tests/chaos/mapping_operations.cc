@@ -76,6 +76,18 @@ bool Discard(Target& target) {
   target.slice.SetZero(target.first, target.count);
   return true;
 }
+// An allocator that gives memory back and takes it again.
+bool GiveAndTake(Target& target) {
+  constexpr int kTimes = 8;
+  for (int i = 0; i < kTimes; ++i) {
+    if (!Discard(target)) return false;
+    const uint64_t page = target.first + target.random.Below(target.count);
+    if (!target.slice.IsRight(page)) target.wrong = true;
+    for (uint64_t k = 0; k < target.count; ++k)
+      target.slice.Write(target.first + k, target.random.Next());
+  }
+  return true;
+}
 bool Free(Target& target) {
   if (!ThrowAway(target, MADV_FREE)) return false;
   target.slice.SetEither(target.first, target.count);
@@ -101,6 +113,19 @@ bool PageOut(Target& target) {
 }
 bool Populate(Target& target) {
   return Advise(target, MADV_POPULATE_WRITE);
+}
+// MADV_REMOVE is for shared memory: the range becomes that, loses its pages, and is private again.
+bool RemoveShared(Target& target) {
+  constexpr int kHow = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED;
+  constexpr int kRights = PROT_READ | PROT_WRITE;
+  if (mmap(target.start(), target.bytes(), kRights, kHow, -1, 0) == MAP_FAILED) return false;
+  for (uint64_t i = target.first; i < target.first + target.count; ++i)
+    target.slice.Write(i, target.random.Next());
+  if (!Advise(target, MADV_REMOVE)) target.wrong = true;
+  target.slice.SetZero(target.first, target.count);
+  if (target.slice.CountWrong(target.first, target.count) > 0) target.wrong = true;
+  target.slice.MapAnew(target.first, target.count);
+  return true;
 }
 bool NotForChildren(Target& target) {
   return Advise(target, MADV_DONTFORK) && Advise(target, MADV_DOFORK);
@@ -128,12 +153,14 @@ bool ProtectAll(Target& target) {
 bool ProtectWrites(Target& target) {
   return Protect(target, PROT_READ);
 }
+// One key for all threads; what it allows is each thread's own. mprotect by itself would leave it.
 bool GiveKey(Target& target) {
   static const int key = pkey_alloc(0, 0);
-  if (key < 0) return false;
+  if (key < 0 || pkey_set(key, 0) != 0) return false;
   constexpr int kRights = PROT_READ | PROT_WRITE;
-  return pkey_mprotect(target.start(), target.bytes(), kRights, key) == 0 &&
-         pkey_mprotect(target.start(), target.bytes(), kRights, -1) == 0;
+  if (pkey_mprotect(target.start(), target.bytes(), kRights, key) != 0) return false;
+  target.wrong = target.slice.CountWrong(target.first, target.count) > 0;
+  return pkey_mprotect(target.start(), target.bytes(), kRights, 0) == 0;
 }
 
 bool Lock(Target& target) {
@@ -159,7 +186,9 @@ constexpr Operation kOperations[] = {
     {"mremap-dontunmap", RemapAndKeepMapping},
     {"shrink-and-grow", ShrinkAndGrow},
     {"discard", Discard},
+    {"give-and-take", GiveAndTake},
     {"free", Free},
+    {"remove", RemoveShared},
     {"advise-huge", AdviseHuge},
     {"collapse", Collapse},
     {"cold", Cold},
@@ -172,7 +201,7 @@ constexpr Operation kOperations[] = {
     {"key", GiveKey},
     {"mlock", Lock},
     {"mlock-onfault", LockOnFault},
-    {"mlockall", LockAll, 2},
+    {"mlockall", LockAll, 3},
 };
 
 }  // namespace

@@ -26,9 +26,9 @@ flow::Job Draw(Random& random, uint32_t node_count, uint64_t threads) {
   for (int16_t& each : job.placement.target_of) each = target;
   job.batch_bytes = kBatches[random.Below(std::size(kBatches))];
   job.mode = static_cast<flow::Mode>(random.Below(3));
-  job.retry_for_ns = 10'000'000;
+  job.retry_for_ns = random.OneIn(4) ? 10'000'000 : 0;
   job.unshare = random.OneIn(4);
-  job.verify = random.OneIn(8);
+  job.verify = random.OneIn(16);
   // Mostly a part of one slice, as large as some dozen batches; now and then the whole process.
   const uint64_t slice = random.Below(threads);
   if (job.batch_bytes < (256 << 10) || !random.OneIn(8)) {
@@ -39,7 +39,7 @@ flow::Job Draw(Random& random, uint32_t node_count, uint64_t threads) {
     job.range_count = 1;
     job.ranges[0] = {SliceStart(slice) + first * kPage, pages * kPage};
   }
-  if (random.OneIn(3)) {
+  if (random.OneIn(8)) {
     job.engine = flow::CopyEngine::kThreads;
     job.copy_threads = 2;
   }
@@ -49,9 +49,12 @@ flow::Job Draw(Random& random, uint32_t node_count, uint64_t threads) {
 }  // namespace
 
 Moves::Moves(int pid, uint64_t seed, uint64_t threads, std::string drover)
-    : pid_(pid), random_(seed), threads_(threads), drover_(std::move(drover)), thread_([this] {
-        Run();
-      }) {}
+    : pid_(pid),
+      random_(seed),
+      threads_(threads),
+      drover_(std::move(drover)),
+      node_count_(topology::ReadNodes("/").id_limit()),
+      thread_([this] { Run(); }) {}
 
 const MovesTally& Moves::Stop() {
   stop_ = true;
@@ -78,7 +81,7 @@ bool Moves::RunJob() {
   if (!marker.has_value() || !marker->has_value()) return false;
   auto client = control::Client::Connect({*process, **marker});
   if (!client.has_value()) return control::LookAgain(*process) == control::Still::kSame;
-  flow::Job job = Draw(random_, topology::ReadNodes("/").id_limit(), threads_);
+  flow::Job job = Draw(random_, node_count_, threads_);
   helper_cpus_.Place(&job, pid_);
   // Looked at ten times a second: seldom in time, which is a case as well.
   const std::atomic<bool> cancel = random_.OneIn(8);
@@ -144,6 +147,7 @@ void Moves::LetDebug() {
 }
 
 void Moves::Disturb() {
+  ++tally_.disturbed;
   switch (random_.Below(3)) {
     case 0:
       kill(pid_, SIGSTOP);

@@ -12,7 +12,7 @@
 namespace drover::chaos {
 
 struct MovesTally {
-  uint64_t jobs = 0, cancelled = 0, cut_off = 0, pages_moved = 0, windows = 0;
+  uint64_t jobs = 0, cancelled = 0, cut_off = 0, disturbed = 0, pages_moved = 0, windows = 0;
   uint64_t moves_denied = 0, ladder_steps = 0, children_filled = 0, rounds = 0, unshared = 0;
   uint64_t not_by_own_path = 0;  // jobs that stood back
   uint64_t ledgers_wrong = 0;
@@ -42,6 +42,7 @@ class Moves {
   Random random_;
   uint64_t threads_;
   std::string drover_;
+  uint32_t node_count_;
   library::HelperCpus helper_cpus_;
   int failures_ = 0;  // one after another
   MovesTally tally_;

@@ -29,9 +29,10 @@ struct Operation {
   uint64_t one_in = 1;
 };
 
-// Three families, a file each.
+// Four families, a file each.
 std::span<const Operation> MappingOperations();
 std::span<const Operation> TransferOperations();
 std::span<const Operation> ProcessOperations();
+std::span<const Operation> OutsideOperations();
 
 }  // namespace drover::chaos

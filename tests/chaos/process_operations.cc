@@ -53,6 +53,18 @@ bool ForkInline(Target& target) {
   asm volatile("syscall" : "=a"(child) : "a"(SYS_fork) : "rcx", "r11", "memory");
   return Judge(target, child);
 }
+// Its child must find zeros, also where pages are away.
+bool ForkWiped(Target& target) {
+  if (madvise(target.start(), target.bytes(), MADV_WIPEONFORK) != 0) return false;
+  const pid_t child = fork();
+  if (child == 0) {
+    target.slice.SetZero(target.first, target.count);
+    LookAndExit(target);
+  }
+  if (!EndsRight(child)) target.wrong = true;
+  if (madvise(target.start(), target.bytes(), MADV_KEEPONFORK) != 0) target.wrong = true;
+  return true;
+}
 bool VirtualFork(Target& target) {
   const long child = vfork();
   if (child == 0) _exit(target.slice.CountWrong(target.first, target.count) == 0 ? 0 : 1);
@@ -149,6 +161,7 @@ constexpr Operation kOperations[] = {
     {"_Fork", ForkPlainly},
     {"clone", Clone},
     {"fork-inline", ForkInline},
+    {"fork-wiped", ForkWiped},
     {"vfork", VirtualFork},
     {"posix_spawn", Spawn},
     {"thread-there", ThreadThere},

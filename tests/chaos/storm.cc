@@ -1,8 +1,10 @@
-// The program that is moved: drover_storm --tally FILE --seed N [--threads N] [--only NAMES] [--end
-// HOW]
+// The program that is moved: drover_storm --tally FILE --seed N [--threads N] [--only NAMES]
+// [--fail-one-in N] [--end HOW]
 //
 // Until SIGTERM its threads do what a program may do, each with memory of its own. Exit code 0:
-// every page read as it must. With --end it ends so, in a window, on SIGUSR1.
+// every page read as it must. With --fail-one-in of so many kernel calls of drover's one fails.
+// With
+// --end it ends so, in a window, on SIGUSR1.
 #include <signal.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -37,7 +39,7 @@ void StartProfiling() {
 
 int main(int argc, char** argv) {
   std::string path, end, only;
-  uint64_t seed = 1, threads = 2;
+  uint64_t seed = 1, threads = 2, fail_one_in = 0;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string word = argv[i];
     if (word == "--tally") path = argv[i + 1];
@@ -45,10 +47,15 @@ int main(int argc, char** argv) {
     if (word == "--threads") threads = std::strtoull(argv[i + 1], nullptr, 10);
     if (word == "--end") end = argv[i + 1];
     if (word == "--only") only = argv[i + 1];
+    if (word == "--fail-one-in") fail_one_in = std::strtoull(argv[i + 1], nullptr, 10);
   }
   Tally* tally = MapTally(path);
   const std::vector<uint64_t> chosen = ChosenOf(only);
   if (tally == nullptr || chosen.empty()) return 2;
+  if (fail_one_in > 0) {
+    if (!StartInjector(tally->injection, seed)) return 3;
+    tally->injection.one_in = fail_one_in;
+  }
   sigset_t awaited;
   sigemptyset(&awaited);
   sigaddset(&awaited, SIGTERM);

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "chaos/injector.h"
+
 namespace drover::chaos {
 
 inline constexpr uint32_t kOperationsMax = 64;
@@ -22,6 +24,7 @@ struct Tally {
   OperationTally operations[kOperationsMax];
   std::atomic<uint64_t> pages_checked;
   std::atomic<uint64_t> wrong;
+  Injection injection;
   std::atomic<uint32_t> ready;
   char first_wrong[512];  // in words
 };

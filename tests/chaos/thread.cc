@@ -16,6 +16,11 @@ uint64_t NowNs() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
+void Pause() {
+  constexpr timespec kShort = {0, 10'000};
+  nanosleep(&kShort, nullptr);
+}
+
 const char* NameOf(Slice::State state) {
   return state == Slice::State::kData ? "data" : state == Slice::State::kZero ? "zero" : "either";
 }
@@ -25,7 +30,8 @@ const char* NameOf(Slice::State state) {
 const std::vector<Operation>& Operations() {
   static const std::vector<Operation> all = [] {
     std::vector<Operation> list;
-    for (const auto& family : {MappingOperations(), TransferOperations(), ProcessOperations()})
+    for (const auto& family :
+         {MappingOperations(), TransferOperations(), ProcessOperations(), OutsideOperations()})
       list.insert(list.end(), family.begin(), family.end());
     return list;
   }();
@@ -52,7 +58,7 @@ StormThread::StormThread(uint64_t number, uint64_t seed, std::vector<uint64_t> c
       tally_(tally),
       random_(seed + number),
       slice_(SliceStart(number), kSlicePages, SliceIsHuge(number)) {
-  for (uint64_t i = 0; i < slice_.pages(); ++i) slice_.Write(i, random_.Next());
+  for (uint64_t i = 0; i < slice_.pages(); ++i) slice_.Write(i, FirstSeed(random_));
 }
 
 void StormThread::Run(const std::atomic<bool>& stop) {
@@ -63,13 +69,13 @@ void StormThread::Run(const std::atomic<bool>& stop) {
 }
 
 Target StormThread::Choose(Aim aim, bool* came_back) {
-  constexpr uint64_t kPatienceNs = 3'000'000;
+  constexpr uint64_t kPatienceNs = 40'000'000;
   Target target{slice_, random_.Below(slice_.pages()), 1 + random_.Below(kCountMax), random_};
   if (aim != Aim::kNowhere) {
     const uint64_t end_ns = NowNs() + kPatienceNs;
     std::optional<uint64_t> away;
-    while (!(away = slice_.FindAway(random_)).has_value() && NowNs() < end_ns) {
-    }
+    // Not without pause: whoever looks holds the lock that the mover needs.
+    while (!(away = slice_.FindAway(random_)).has_value() && NowNs() < end_ns) Pause();
     if (away.has_value()) target.first = *away - std::min(*away, random_.Below(target.count));
     while (away.has_value() && aim == Aim::kAfter && NowNs() < end_ns) {
       *came_back = !slice_.IsAnyAway(*away, 1);
@@ -89,11 +95,11 @@ void StormThread::DoOne() {
       tally_.operations[one].inside <= tally_.operations[other].inside ? one : other;
   const Operation& operation = operations[chosen];
   if (!random_.OneIn(operation.one_in)) return;
-  const uint64_t aim = random_.Below(4);
+  const uint64_t aim = random_.Below(8);
   bool came_back = false;
-  Target target = Choose(aim < 2    ? Aim::kInside
-                         : aim == 2 ? Aim::kAfter
-                                    : Aim::kNowhere,
+  Target target = Choose(aim < 5   ? Aim::kInside
+                         : aim < 7 ? Aim::kAfter
+                                   : Aim::kNowhere,
                          &came_back);
   slice_.Note(target.first, target.count, static_cast<uint8_t>(chosen));
   OperationTally& tally = tally_.operations[chosen];

@@ -21,6 +21,9 @@ class StormThread {
  public:
   StormThread(uint64_t number, uint64_t seed, std::vector<uint64_t> chosen, Tally& tally);
 
+  // The content of the next page, from the first on, before anything has changed.
+  static uint64_t FirstSeed(Random& random) { return random.Next(); }
+
   // Until told to stop, or until a page is wrong (then everything stops).
   void Run(const std::atomic<bool>& stop);
   Slice& slice() { return slice_; }

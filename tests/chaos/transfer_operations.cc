@@ -6,43 +6,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <vector>
 
 #include "chaos/operations.h"
+#include "chaos/source.h"
 
 namespace drover::chaos {
 namespace {
-
-// As many pages as an operation can have, each with what Slice::Write would write.
-struct Source {
-  static constexpr uint64_t kPages = 64;
-  Source(uint64_t first_seed) : seed(first_seed), text(kPages * kPage) {
-    for (uint64_t i = 0; i < kPages; ++i) Slice::FillWith(&text[i * kPage], seed + i);
-  }
-  uint64_t seed;
-  std::vector<char> text;
-};
-const Source& TheSource() {
-  static const Source source(0x5eed);
-  return source;
-}
-
-void SetToSource(Target& target) {
-  for (uint64_t i = 0; i < target.count; ++i)
-    target.slice.SetData(target.first + i, TheSource().seed + i);
-}
-
-// A file with the source's text; O_DIRECT where asked for. -1: not to be had.
-int SourceFile(int flags) {
-  char path[] = "/tmp/drover-chaos-XXXXXX";
-  const int file = mkstemp(path);
-  const auto bytes = static_cast<ssize_t>(TheSource().text.size());
-  const bool written = write(file, TheSource().text.data(), TheSource().text.size()) == bytes;
-  const int again = written ? open(path, O_RDONLY | O_CLOEXEC | flags) : -1;
-  unlink(path);
-  close(file);
-  return again;
-}
 
 bool Read(Target& target) {
   target.wrong = target.slice.CountWrong(target.first, target.count) > 0;
@@ -70,15 +39,6 @@ bool ReadDirectly(Target& target) {
   return FromFile(target, file);
 }
 
-// What stands in the pages goes somewhere, and is looked at there.
-void CheckCopy(Target& target, const char* copy) {
-  for (uint64_t i = 0; i < target.count; ++i)
-    if (!target.slice.IsRightAt(target.first + i, copy + i * kPage)) target.wrong = true;
-}
-char* Aside() {
-  thread_local std::vector<char> aside(Source::kPages * kPage + kPage);
-  return aside.data() + (kPage - reinterpret_cast<uintptr_t>(aside.data()) % kPage);
-}
 bool WriteFile(Target& target) {
   thread_local const int file = memfd_create("chaos", MFD_CLOEXEC);
   const auto bytes = static_cast<ssize_t>(target.bytes());
