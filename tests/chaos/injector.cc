@@ -110,11 +110,11 @@ int ReceiveDescriptor(int socket) {
 
 // 0: the kernel is to do it.
 int ErrorFor(const seccomp_data& call, Injection& shared, Random& random) {
-  const uint64_t number = shared.calls.fetch_add(1) + 1;
-  if (number == shared.nth) return shared.error;
+  const std::span<const int> errors = ErrorsOf(call);
+  if (shared.calls.fetch_add(1) + 1 == shared.nth)
+    return shared.choice < errors.size() ? errors[shared.choice] : 0;
   const uint64_t one_in = shared.one_in;
   if (one_in == 0 || !random.OneIn(one_in)) return 0;
-  const std::span<const int> errors = ErrorsOf(call);
   return errors[random.Below(errors.size())];
 }
 

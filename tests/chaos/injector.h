@@ -10,8 +10,8 @@ namespace drover::chaos {
 // Lies in memory that the process and its injector share.
 struct Injection {
   std::atomic<uint64_t> one_in;  // of so many calls one fails; 0: none by chance
-  std::atomic<uint64_t> nth;     // call number so many from `calls` = 0 on fails; 0: none
-  std::atomic<int32_t> error;    // with this errno (of `nth`)
+  std::atomic<uint64_t> nth;     // call number so many, since `calls` was 0, fails; 0: none
+  std::atomic<uint64_t> choice;  // with so manieth of the errors that are plausible for it
   std::atomic<uint64_t> calls;   // that have been seen
   std::atomic<uint64_t> injected;
 };

@@ -1,5 +1,5 @@
 // The program that is moved: drover_storm --tally FILE --seed N [--threads N] [--only NAMES]
-// [--fail-one-in N] [--end HOW]
+// [--fail-one-in N] [--quiet yes] [--end HOW]
 //
 // Until SIGTERM its threads do what a program may do, each with memory of its own. Exit code 0:
 // every page read as it must. With --fail-one-in of so many kernel calls of drover's one fails.
@@ -40,6 +40,7 @@ void StartProfiling() {
 int main(int argc, char** argv) {
   std::string path, end, only;
   uint64_t seed = 1, threads = 2, fail_one_in = 0;
+  bool injects = false, quiet = false;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string word = argv[i];
     if (word == "--tally") path = argv[i + 1];
@@ -47,12 +48,14 @@ int main(int argc, char** argv) {
     if (word == "--threads") threads = std::strtoull(argv[i + 1], nullptr, 10);
     if (word == "--end") end = argv[i + 1];
     if (word == "--only") only = argv[i + 1];
+    if (word == "--quiet") quiet = true;
+    if (word == "--fail-one-in") injects = true;
     if (word == "--fail-one-in") fail_one_in = std::strtoull(argv[i + 1], nullptr, 10);
   }
   Tally* tally = MapTally(path);
   const std::vector<uint64_t> chosen = ChosenOf(only);
   if (tally == nullptr || chosen.empty()) return 2;
-  if (fail_one_in > 0) {
+  if (injects) {
     if (!StartInjector(tally->injection, seed)) return 3;
     tally->injection.one_in = fail_one_in;
   }
@@ -70,8 +73,8 @@ int main(int argc, char** argv) {
     sigwait(&awaited, &signal);
     return EndSo(end, *storm[0], *tally);
   }
-  StartProfiling();
-  std::atomic<bool> stop = false;
+  if (!quiet) StartProfiling();
+  std::atomic<bool> stop = quiet;
   std::vector<std::thread> running;
   for (auto& thread : storm) running.emplace_back([&] { thread->Run(stop); });
   tally->ready = 1;

@@ -47,6 +47,14 @@ TEST(Agent, MovesAProgramUnderItsThreads) {
   EXPECT_TRUE(subject.EndsRight());
 }
 
+// What each mutant of tests/mutants must still do.
+TEST(Agent, MovesAQuietProgram) {
+  Subject subject(UnderDrover(), {"--mib", "64", "--single"});
+  ASSERT_NE(subject.pid(), 0);
+  ExpectMoved(Move(subject.pid()), 64 * 256 * 98 / 100);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
 // Rules: control blocks are never away, so every join ends; mremap waits at the gate, because it
 // fails, half done, over the border of a registered batch.
 TEST(Agent, ThreadsAreJoinedAndMappingsMovedMeanwhile) {
