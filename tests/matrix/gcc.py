@@ -51,5 +51,5 @@ def compile_while_moved(course):
     with course.moving(compilers):
         _, errors = gcc.communicate(timeout=300)
     if gcc.returncode:
-        raise moving.Broken(f'gcc ended with {gcc.returncode}: {errors.strip()}')
+        raise moving.Broken(f'gcc ended with {gcc.returncode}: {errors.strip()[:500]}')
     return (course.folder / 'moved.o').read_bytes()

@@ -11,7 +11,7 @@ import time
 import processes
 
 MOVE_SECONDS = 60  # a move that takes longer hangs
-ENDED = (4, 5, 6)  # exit codes where the process had ended, was just giving up its memory, or ended during the move
+ENDED = (4, 6)  # exit codes where the process had ended, was giving up its memory, or ended during the move
 
 
 class Broken(Exception):
@@ -135,6 +135,7 @@ class Course:
         share = 100 * self.pages_moved / max(self.pages_requested, 1)
         codes = ', '.join(f'{code}: {times}' for code, times in sorted(self.codes.items())) or 'none'
         seconds = time.monotonic() - self.began
-        return (f'{self.name:14} {seconds:6.1f} s {sum(self.moved.values()):4} moves {self.pages_moved:9} pages {share:6.2f} % '
-                f'  exit codes {codes:24} largest stall {self.largest_stall_us:8.0f} us   '
+        moves = sum(self.moved.values())
+        return (f'{self.name:14} {seconds:6.1f} s {moves:4} moves {self.pages_moved:9} pages {share:6.2f} %   '
+                f'exit codes {codes:24} largest stall {self.largest_stall_us:8.0f} us   '
                 f'integrity: {"; ".join(self.wrong) or "ok"}')

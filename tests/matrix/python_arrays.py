@@ -7,7 +7,7 @@ import moving
 
 NEEDS = {'python3': 'python3'}
 PROGRAM = pathlib.Path(__file__).with_name('arrays_at_work.py')
-ROUNDS, ROUNDS_SHORT = 60, 3  # at least
+ROUNDS, ROUNDS_SHORT = 40, 3  # at least
 
 
 def exercise(course):

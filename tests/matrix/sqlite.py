@@ -2,7 +2,7 @@
 import subprocess
 
 NEEDS = {'sqlite3': 'sqlite3'}
-ROWS, STEPS, STEPS_SHORT = 40000, 600, 12  # steps: at least
+ROWS, STEPS, STEPS_SHORT = 40000, 150, 12  # steps: at least
 DATABASES = ('main', 'memory')
 BEGIN = """pragma cache_size = -65536; pragma temp_store = memory; attach ':memory:' as memory;"""
 TABLE = """create table {0}.t (id integer primary key, v integer, text text); create index {0}.t_v on t (v);
