@@ -121,6 +121,18 @@ Error NotShown(int pid) {
   return {Error::Kind::kUnavailable, fmt::format("there is no process {}; see `ps -e`", pid)};
 }
 
+enum class Memory { kSeen, kGone, kHidden };
+
+// An ending process that is no zombie yet has none: its maps are empty, or (Linux 6.15) not found.
+Memory LookAtMemory(int pid) {
+  const int file = open(Proc(pid, "maps").c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return errno == EACCES || errno == EPERM ? Memory::kHidden : Memory::kGone;
+  char first;
+  const ssize_t got = read(file, &first, 1);
+  close(file);
+  return got == 1 ? Memory::kSeen : got == 0 ? Memory::kGone : Memory::kHidden;
+}
+
 }  // namespace
 
 std::expected<ProcessInfo, Error> CheckTarget(int pid) {
@@ -143,12 +155,21 @@ std::expected<ProcessInfo, Error> CheckTarget(int pid) {
               fmt::format("process {} ({}) has ended and waits for its parent (zombie); there is "
                           "nothing left to move",
                           pid, info->name)});
-  if (access(Proc(pid, "maps").c_str(), R_OK) != 0 || std::ifstream(Proc(pid, "maps")).get() < 0)
-    return std::unexpected(
-        Error{Error::Kind::kNotPermitted,
-              fmt::format("process {} ({}) belongs to user {}; run drover as that user or as root",
-                          pid, info->name, info->user)});
-  return *info;
+  switch (LookAtMemory(pid)) {
+    case Memory::kSeen:
+      return *info;
+    case Memory::kGone:
+      return std::unexpected(
+          Error{Error::Kind::kUnavailable,
+                fmt::format("process {} ({}) is ending and has given its memory back; there is "
+                            "nothing left to move",
+                            pid, info->name)});
+    default:
+      return std::unexpected(Error{
+          Error::Kind::kNotPermitted,
+          fmt::format("process {} ({}) belongs to user {}; run drover as that user or as root", pid,
+                      info->name, info->user)});
+  }
 }
 
 std::expected<std::optional<Marker>, Error> FindMarker(const ProcessInfo& process) {
