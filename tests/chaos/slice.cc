@@ -36,8 +36,10 @@ Slice::~Slice() {
 }
 
 void Slice::MapAnew(uint64_t first, uint64_t count) {
-  mmap(at(first), count * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-       -1, 0);
+  constexpr int kRights = PROT_READ | PROT_WRITE;
+  constexpr int kHow = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  // At the memory limit the kernel has no room for a mapping: the old one stays until it has.
+  while (mmap(at(first), count * kPage, kRights, kHow, -1, 0) == MAP_FAILED) usleep(1000);
   madvise(at(first), count * kPage, huge_ ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
   SetZero(first, count);
 }
@@ -68,13 +70,16 @@ void Slice::SetEither(uint64_t first, uint64_t count) {
 
 bool Slice::IsRightAt(uint64_t page, const char* there) const {
   const auto* words = reinterpret_cast<const volatile uint64_t*>(there);
-  bool data = states_[page] != State::kZero, zero = states_[page] != State::kData;
+  bool data = states_[page] != State::kZero;  // so far
   for (uint64_t i = 0; i < kWords; ++i) {
     const uint64_t word = words[i];
-    data = data && word == WordOf(seeds_[page], i);
-    zero = zero && word == 0;
+    if (data && word == WordOf(seeds_[page], i)) continue;
+    // What MADV_FREE was said of can be thrown away while it is looked at: zeros from here on.
+    if (data && i > 0 && states_[page] == State::kData) return false;
+    data = false;
+    if (word != 0 || states_[page] == State::kData) return false;
   }
-  return data || zero;
+  return true;
 }
 
 uint64_t Slice::CountWrong(uint64_t first, uint64_t count) const {

@@ -69,13 +69,16 @@ void StormThread::Run(const std::atomic<bool>& stop) {
 }
 
 Target StormThread::Choose(Aim aim, bool* came_back) {
-  constexpr uint64_t kPatienceNs = 40'000'000;
   Target target{slice_, random_.Below(slice_.pages()), 1 + random_.Below(kCountMax), random_};
   if (aim != Aim::kNowhere) {
-    const uint64_t end_ns = NowNs() + kPatienceNs;
+    const uint64_t end_ns = NowNs() + patience_ns_;
     std::optional<uint64_t> away;
     // Not without pause: whoever looks holds the lock that the mover needs.
     while (!(away = slice_.FindAway(random_)).has_value() && NowNs() < end_ns) Pause();
+    // About every other wait is to be long enough, on a fast machine and under emulation.
+    constexpr uint64_t kLeastNs = 5'000'000, kMostNs = 2'000'000'000;
+    patience_ns_ = away.has_value() ? std::max(patience_ns_ / 2, kLeastNs)
+                                    : std::min(patience_ns_ * 2, kMostNs);
     if (away.has_value()) target.first = *away - std::min(*away, random_.Below(target.count));
     while (away.has_value() && aim == Aim::kAfter && NowNs() < end_ns) {
       *came_back = !slice_.IsAnyAway(*away, 1);

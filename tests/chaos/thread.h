@@ -45,6 +45,7 @@ class StormThread {
   Tally& tally_;
   Random random_;
   Slice slice_;
+  uint64_t patience_ns_ = 40'000'000;  // with windows that do not come
 };
 
 }  // namespace drover::chaos
