@@ -27,6 +27,8 @@ using kernel::Errno;
 using kernel::RawSyscall;
 
 constexpr uint64_t kProgressEveryNs = 100'000'000;
+// A client asks for its job at once, and goes when it has the result.
+constexpr uint64_t kSilenceNs = 2'000'000'000;
 constexpr uint64_t kStacksBytes =
     threads::RawThreads::kThreadsMax * threads::RawThreads::kStackBytes;
 
@@ -170,17 +172,34 @@ bool Control::Wait() {
   (void)TakeIdentity();
   if (shared_.quit.load(std::memory_order_acquire) != 0) return false;
   if (caller_ >= 0 && result_pending_ && (wait[2].revents & POLLOUT) != 0) SendResult();
-  if (caller_ >= 0 && (wait[2].revents & ~POLLOUT) != 0) HearCaller();
+  if (caller_ >= 0 && (wait[2].revents & ~POLLOUT) != 0) {
+    HearCaller();
+    heard_ns_ = kernel_.NowNs();
+  }
   if (wait[0].revents != 0) {
-    if (caller_ >= 0) {
-      RefuseOthers();
-    } else if (const int64_t caller = AcceptCaller(door_, &caller_pid_, &caller_user_);
-               caller >= 0) {
-      caller_ = static_cast<int>(caller);
-      SayHello();
-    }
+    Welcome();
   }
   return !ending_;
+}
+
+// Who has been silent for long gives way to who comes: else one that is stopped, or means harm,
+// would keep all others out for good.
+void Control::Welcome() {
+  int32_t pid = 0;
+  uint32_t user = 0;
+  const int64_t caller = AcceptCaller(door_, &pid, &user);
+  if (caller < 0) return;
+  const uint64_t now_ns = kernel_.NowNs();
+  if (caller_ >= 0 && now_ns - heard_ns_ < kSilenceNs) {
+    Refuse(static_cast<int>(caller));
+    return;
+  }
+  DropCaller();
+  caller_ = static_cast<int>(caller);
+  caller_pid_ = pid;
+  caller_user_ = user;
+  heard_ns_ = now_ns;
+  SayHello();
 }
 
 void Control::DropCaller() {
@@ -229,11 +248,13 @@ void Control::HearCaller() {
       else
         CloseAll(descriptors);
       break;
-    case Type::kHandshakeDone:
-      if (holds(sizeof(control::HandshakeDone)) && caller_user_ == 0)
-        FinishHandshake(reinterpret_cast<control::HandshakeDone*>(message_)->error);
+    case Type::kHandshakeDone: {
+      control::HandshakeDone done;
+      __builtin_memcpy(&done, message_, sizeof done);
+      if (holds(sizeof done) && caller_user_ == 0) FinishHandshake(done.error);
       CloseAll(descriptors);
       break;
+    }
     case Type::kMove:
       if (holds(sizeof(control::Move))) {
         job_number_ = header.job;
@@ -269,7 +290,10 @@ void Control::TakeGrant(const int descriptors[2]) {
   if (descriptors[0] >= 0) {
     const auto made = kernel::LinuxKernel::NewUserfaultFrom(descriptors[0]);
     RawSyscall(__NR_close, Arg(descriptors[0]));
-    if (made.has_value()) handshake_ = *made;
+    if (made.has_value()) {
+      if (handshake_ >= 0) RawSyscall(__NR_close, Arg(handshake_));  // of an earlier grant
+      handshake_ = *made;
+    }
   }
   // Without a descriptor the message says: it cannot be done.
   SendMessage(caller_, &handshake, sizeof handshake, handshake_);
@@ -387,11 +411,14 @@ void Control::RefuseOthers() {
   int32_t pid = 0;
   uint32_t user = 0;
   const int64_t other = AcceptCaller(door_, &pid, &user);
-  if (other < 0) return;
+  if (other >= 0) Refuse(static_cast<int>(other));
+}
+
+void Control::Refuse(int other) {
   auto refused = Make<control::Refused>(Type::kRefused);
   refused.busy = 1;
   refused.holder_pid = caller_pid_;
-  SendMessage(static_cast<int>(other), &refused, sizeof refused, -1);
+  SendMessage(other, &refused, sizeof refused, -1);
   RawSyscall(__NR_close, Arg(other));
 }
 

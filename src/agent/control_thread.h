@@ -24,6 +24,7 @@ class Control final : public flow::Observer {
   void OpenWithoutForkEvents();
   void Retire(control::Marker::State state, flow::Trouble trouble, uint32_t detail);
   bool Wait();  // false: the agent is to end
+  void Welcome();
   void HearCaller();
   void DropCaller();
   void SayHello();
@@ -34,6 +35,7 @@ class Control final : public flow::Observer {
   // Takes on the program's identity when it has changed. True: it has, threads must be made anew.
   bool TakeIdentity();
   void RefuseOthers();
+  void Refuse(int other);  // and hangs up
   bool StopAsked();
   void SendResult();
 
@@ -52,6 +54,7 @@ class Control final : public flow::Observer {
   int handshake_ = -1;  // a userfaultfd that waits for root's handshake
   int32_t caller_pid_ = 0;
   uint32_t caller_user_ = ~0u;
+  uint64_t heard_ns_ = 0;        // when the caller came, last spoke or had its result
   bool result_pending_ = false;  // the socket was full
   bool self_test_ = false;
   bool fork_events_ = true;

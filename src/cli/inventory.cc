@@ -8,6 +8,7 @@
 #include <set>
 
 #include "control/agents.h"
+#include "control/printable.h"
 #include "flow/collect.h"
 #include "kernel/linux_kernel.h"
 #include "kernel/maps_text.h"
@@ -201,6 +202,7 @@ std::expected<void, Error> WalkMemory(int pid,
     counts.name = NameIn(line);
     counts.kind = KindOf(counts.mapping, counts.name);
     if (counts.name == "[vsyscall]") continue;
+    control::MakePrintable(counts.name);
     walker.Count(counts);
     if (counts.pages.present + counts.pages.zero + counts.pages.swapped > 0) visit(counts);
   }

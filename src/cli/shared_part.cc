@@ -46,8 +46,11 @@ flow::JobResult Sum(const flow::JobResult& first, const flow::JobResult& second,
 
 // The agent's own memory is no part of what is asked for: its areas, and its image.
 void LeaveOutAgent(int pid, const flow::JobResult& first, flow::Job* job) {
-  const auto add = [&](Range range) {
-    if (job->left_out_count < flow::kLeftOutMax) job->left_out[job->left_out_count++] = range;
+  const auto add = [&](Range range) {  // the agent may say anything
+    const bool whole_pages = !range.empty() && range.start % kPageBytes == 0 &&
+                             range.length % kPageBytes == 0 && range.end() >= range.start;
+    if (whole_pages && job->left_out_count < flow::kLeftOutMax)
+      job->left_out[job->left_out_count++] = range;
   };
   for (uint32_t i = 0; i < std::min(first.own_count, flow::kOwnRangesMax); ++i) add(first.own[i]);
   std::ifstream maps(fmt::format("/proc/{}/maps", pid));

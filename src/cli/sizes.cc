@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <charconv>
 #include <sstream>
 
 namespace drover::cli {
@@ -13,12 +13,13 @@ std::unexpected<Error> Usage(std::string message) {
   return std::unexpected(Error{Error::Kind::kUsage, std::move(message)});
 }
 
+// (strtoull would take " -1" as well, and "010" for eight.)
 bool ParseNumber(const std::string& text, uint64_t* value) {
-  if (text.empty() || text[0] == '-' || text[0] == '+') return false;
-  char* end = nullptr;
-  errno = 0;
-  *value = std::strtoull(text.c_str(), &end, 0);
-  return errno == 0 && *end == '\0';
+  const bool hexadecimal = text.starts_with("0x") || text.starts_with("0X");
+  const char* const begin = text.data() + (hexadecimal ? 2 : 0);
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(begin, end, *value, hexadecimal ? 16 : 10);
+  return parsed.ec == std::errc() && parsed.ptr == end;
 }
 
 }  // namespace

@@ -13,6 +13,9 @@
 #include <fstream>
 #include <sstream>
 
+#include "control/printable.h"
+#include "control/stat_text.h"
+
 namespace drover::control {
 namespace {
 
@@ -25,15 +28,6 @@ std::string ReadWhole(const std::string& path) {
 
 std::string Proc(int pid, const char* file) {
   return fmt::format("/proc/{}/{}", pid, file);
-}
-
-// What another process says of itself may be anything, and goes to a terminal and into JSON.
-void MakePrintable(std::string& text) {
-  for (char& c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte == '\0' || byte == '\n') c = ' ';
-    if (byte < ' ' || byte > '~') c = c == ' ' ? ' ' : '?';
-  }
 }
 
 // Reads the marker out of the process's memory.
@@ -56,28 +50,15 @@ std::optional<Marker> ReadMarker(int pid, uint64_t address) {
 }  // namespace
 
 std::optional<ProcessInfo> ReadProcess(int pid) {
-  const std::string text = ReadWhole(Proc(pid, "stat"));
-  const size_t open_at = text.find('('), close_at = text.rfind(')');
-  if (open_at == std::string::npos || close_at == std::string::npos) return std::nullopt;
-  ProcessInfo info;
-  info.pid = pid;
-  info.name = text.substr(open_at + 1, close_at - open_at - 1);
-  std::istringstream words(text.substr(close_at + 1));
-  std::string word;
-  for (int field = 3; field <= 28 && words >> word; ++field) {
-    if (field == 3) info.state = word[0];
-    if (field == 9)  // flags: PF_KTHREAD
-      info.kernel_thread = (std::strtoull(word.c_str(), nullptr, 10) & 0x200000) != 0;
-    if (field == 22) info.start_time_ticks = std::strtoull(word.c_str(), nullptr, 10);
-    if (field == 28) info.stack_start = std::strtoull(word.c_str(), nullptr, 10);
-  }
+  auto info = ParseStat(ReadWhole(Proc(pid, "stat")));
+  if (!info.has_value()) return std::nullopt;
+  info->pid = pid;
   struct stat folder;
-  if (::stat(Proc(pid, "").c_str(), &folder) == 0) info.user = folder.st_uid;
-  info.command = ReadWhole(Proc(pid, "cmdline"));
-  while (!info.command.empty() && info.command.back() == '\0') info.command.pop_back();
-  MakePrintable(info.command);
-  MakePrintable(info.name);
-  if (info.command.empty()) info.command = fmt::format("[{}]", info.name);
+  if (::stat(Proc(pid, "").c_str(), &folder) == 0) info->user = folder.st_uid;
+  info->command = ReadWhole(Proc(pid, "cmdline"));
+  while (!info->command.empty() && info->command.back() == '\0') info->command.pop_back();
+  MakePrintable(info->command);
+  if (info->command.empty()) info->command = fmt::format("[{}]", info->name);
   return info;
 }
 

@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 
+#include "control/printable.h"
 #include "kernel/linux_kernel.h"
 
 namespace drover::control {
@@ -17,6 +19,7 @@ namespace {
 
 constexpr int kAnswerMs = 5000;  // an idle agent answers at once
 constexpr int kCancelLookMs = 100;
+constexpr const char* kSilent = "it does not answer (is the process stopped?)";
 
 template <class Message>
 Message Make(Type type) {
@@ -61,6 +64,9 @@ std::expected<Client, Error> Client::Connect(const AgentInfo& agent) {
                           pid, agent.marker.major, kMajor)});
   Client client(agent);
   client.socket_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  // Before the full door of a stopped process connect would wait as long as that is stopped.
+  const timeval patience{kAnswerMs / 1000, 0};
+  setsockopt(client.socket_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   // Through the process's own root, so that containers and private /tmp folders work.
   const std::string path = fmt::format("/proc/{}/root{}", pid, agent.marker.socket_path);
   sockaddr_un address{};
@@ -73,9 +79,13 @@ std::expected<Client, Error> Client::Connect(const AgentInfo& agent) {
   };
   if (path.size() >= sizeof address.sun_path) return fail("its socket's path is too long");
   std::strcpy(address.sun_path, path.c_str());
-  if (connect(client.socket_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-    return fail(fmt::format("{} ({}); restart the program, or use the kernel path", path,
+  if (connect(client.socket_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    if (errno == EAGAIN) return fail(kSilent);
+    std::string shown = path;  // the path is the process's own word
+    MakePrintable(shown);
+    return fail(fmt::format("{} ({}); restart the program, or use the kernel path", shown,
                             std::strerror(errno)));
+  }
   ucred peer{};
   socklen_t peer_bytes = sizeof peer;
   if (getsockopt(client.socket_, SOL_SOCKET, SO_PEERCRED, &peer, &peer_bytes) != 0 ||
@@ -98,7 +108,7 @@ std::expected<Client, Error> Client::Connect(const AgentInfo& agent) {
   }
   if (got < static_cast<ssize_t>(sizeof(Hello)) || header.type != Type::kHello) {
     errno = 0;
-    return fail(got < 0 ? "it does not answer (is the process stopped?)" : "it is ending");
+    return fail(got < 0 ? kSilent : "it is ending");
   }
   std::memcpy(&client.hello_, message, sizeof client.hello_);
   return client;
@@ -132,13 +142,14 @@ ssize_t Client::Receive(void* message, size_t room, int* descriptor, int timeout
   header.msg_iov = &vector;
   header.msg_iovlen = 1;
   header.msg_control = control_room;
-  header.msg_controllen = sizeof control_room;
+  header.msg_controllen = CMSG_LEN(sizeof(int));  // with CMSG_SPACE a second one would come in
   const ssize_t got = recvmsg(socket_, &header, MSG_CMSG_CLOEXEC);
-  cmsghdr* control = got > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
+  // (Also with an empty message.)
+  cmsghdr* control = got >= 0 ? CMSG_FIRSTHDR(&header) : nullptr;
   if (control != nullptr && control->cmsg_type == SCM_RIGHTS) {
     int received = -1;
     std::memcpy(&received, CMSG_DATA(control), sizeof received);
-    if (descriptor != nullptr)
+    if (descriptor != nullptr && got > 0)
       *descriptor = received;
     else
       close(received);
@@ -214,10 +225,12 @@ std::expected<void, Error> Client::Off() {
   const auto off = Make<Plain>(Type::kOff);
   if (!Send(&off, sizeof off, {})) return std::unexpected(Lost());
   char message[sizeof(Plain) + 64];
+  // In all, or an agent that goes on talking would be heard for ever.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kAnswerMs);
   for (;;) {
     const ssize_t got = Receive(message, sizeof message, nullptr, kAnswerMs);
     if (got == 0) return {};
-    if (got < 0)
+    if (got < 0 || std::chrono::steady_clock::now() > until)
       return std::unexpected(
           Error{Error::Kind::kFailed, fmt::format("the agent of process {} does not answer (is the "
                                                   "process stopped?); try again",

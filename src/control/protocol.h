@@ -14,6 +14,8 @@
 //     | <------------- Off --------------------- |   takes the agent out of work for good
 //     | -------------- Refused ----------------> |   busy, or another version
 //
+// A caller that has no job under way and says nothing for two seconds gives way to who comes next.
+//
 // Freestanding.
 #pragma once
 

@@ -1,8 +1,29 @@
 #include "flow/job.h"
 
+#include <initializer_list>
+
 namespace drover::flow {
 
+namespace {
+
+// A byte of a message that is neither 0 nor 1 must not be read as a bool.
+bool IsFlag(const bool& flag) {
+  uint8_t byte;
+  __builtin_memcpy(&byte, &flag, sizeof byte);
+  return byte <= 1;
+}
+
+bool IsWholePages(const Range& range) {
+  return !range.empty() && range.start % kPageBytes == 0 && range.length % kPageBytes == 0 &&
+         range.end() >= range.start;
+}
+
+}  // namespace
+
 bool IsValid(const Job& job) {
+  for (const bool* flag : {&job.placement.same, &job.plan_only, &job.verify, &job.unshare,
+                           &job.shared, &job.own_path, &job.kernel_path})
+    if (!IsFlag(*flag)) return false;
   if (job.batch_bytes == 0 || job.batch_bytes > kBatchBytesMax ||
       job.batch_bytes % kPageBytes != 0 || job.range_count > kRangesMax || job.copy_threads < 1 ||
       job.copy_threads > kCopyThreadsMax || job.helper_count >= job.copy_threads ||
@@ -13,11 +34,11 @@ bool IsValid(const Job& job) {
   uint64_t at = 0;
   for (uint32_t i = 0; i < job.range_count; ++i) {
     const Range& range = job.ranges[i];
-    if (range.empty() || range.start % kPageBytes != 0 || range.length % kPageBytes != 0 ||
-        range.start < at || range.end() < range.start)
-      return false;
+    if (!IsWholePages(range) || range.start < at) return false;
     at = range.end();
   }
+  for (uint32_t i = 0; i < job.left_out_count; ++i)
+    if (!IsWholePages(job.left_out[i])) return false;
   const Placement& placement = job.placement;
   if (placement.node_count > kNodesMax || placement.spread_count > kNodesMax) return false;
   for (uint32_t i = 0; i < placement.spread_count; ++i)

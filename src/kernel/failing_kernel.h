@@ -9,7 +9,7 @@
 
 namespace drover::kernel {
 
-class FailingKernel final : public Kernel {
+class FailingKernel : public Kernel {
  public:
   enum class Manner {
     kNotDone,        // the call is not carried out

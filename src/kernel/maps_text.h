@@ -2,6 +2,7 @@
 // Freestanding.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "kernel/types.h"
@@ -17,5 +18,8 @@ void NameMapping(std::string_view name, Mapping* mapping);
 // The mapping at or above `address`, from an open maps file; kNoEntry: none. Reads the file from
 // its start each time.
 [[nodiscard]] Result<Mapping> NextMappingInText(int maps, uint64_t address);
+
+// Kernel::ListMarked from a smaps file that was just opened.
+[[nodiscard]] Result<uint64_t> ListMarkedInText(int smaps, Marked how, std::span<Range> ranges);
 
 }  // namespace drover::kernel

@@ -47,12 +47,18 @@ std::string_view FlagOf(Marked how) {
 Result<uint64_t> LinuxKernel::ListMarked(Marked how, std::span<Range> ranges) {
   const auto file = OpenSmaps();
   if (!file.has_value()) return std::unexpected(file.error());
+  const auto count = ListMarkedInText(*file, how, ranges);
+  RawSyscall(__NR_close, Arg(*file));
+  return count;
+}
+
+Result<uint64_t> ListMarkedInText(int smaps, Marked how, std::span<Range> ranges) {
   char buffer[8192];  // a line is at most a path (4096) and its numbers
   uint64_t kept = 0, count = 0;
   Mapping mapping;
   bool key = false;
   int64_t got;
-  while ((got = RawSyscallRetry(__NR_read, Arg(*file), AddressOf(&buffer[0]) + kept,
+  while ((got = RawSyscallRetry(__NR_read, Arg(smaps), AddressOf(&buffer[0]) + kept,
                                 sizeof buffer - kept)) > 0) {
     std::string_view text(buffer, kept + static_cast<uint64_t>(got));
     for (size_t newline; (newline = text.find('\n')) != std::string_view::npos;
@@ -72,7 +78,6 @@ Result<uint64_t> LinuxKernel::ListMarked(Marked how, std::span<Range> ranges) {
     if (kept == sizeof buffer) got = -static_cast<int64_t>(Errno::kInvalid);
     if (got < 0) break;
   }
-  RawSyscall(__NR_close, Arg(*file));
   if (got < 0) return std::unexpected(ErrnoOf(got));
   return count;
 }

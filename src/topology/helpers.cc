@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
-#include <map>
 #include <sstream>
 #include <thread>
 #include <tuple>
@@ -47,16 +46,16 @@ auto RankOf(const Machine& machine, const Cpu& cpu, const std::vector<int>& idle
                     spread.in_cache[cpu.cache], cpu.id);
 }
 
-// Ticks of each CPU: busy and all.
-std::map<int, std::pair<uint64_t, uint64_t>> ReadTicks(const std::string& root) {
-  std::map<int, std::pair<uint64_t, uint64_t>> ticks;
+}  // namespace
+
+std::map<int, Ticks> ReadTicks(const std::string& root) {
+  std::map<int, Ticks> ticks;
   std::ifstream stat(root + "/proc/stat");
   for (std::string line; std::getline(stat, line);) {
     int cpu = 0;
-    if (!line.starts_with("cpu") || line.starts_with("cpu ") ||
-        std::sscanf(line.c_str(), "cpu%d", &cpu) != 1)
-      continue;
-    std::istringstream words(line.substr(line.find(' ')));
+    std::string name;
+    std::istringstream words(line);
+    if (!(words >> name) || std::sscanf(name.c_str(), "cpu%d", &cpu) != 1) continue;
     // user nice system idle iowait irq softirq steal; guests count as user, too (proc(5)).
     uint64_t value = 0, all = 0, unused = 0;
     for (int field = 0; field < 8 && words >> value; ++field) {
@@ -67,8 +66,6 @@ std::map<int, std::pair<uint64_t, uint64_t>> ReadTicks(const std::string& root) 
   }
   return ticks;
 }
-
-}  // namespace
 
 std::vector<int> PlaceHelpers(const Machine& machine, const std::vector<int>& idle,
                               const std::vector<int>& allowed, int node, unsigned count) {
@@ -98,7 +95,7 @@ std::vector<int> FindIdleCpus(const std::string& root) {
     const auto then = before.find(cpu);
     if (then == before.end()) continue;
     // A tick of work in the sample is a tenth of it or more, and may be anybody's.
-    if (now.first - then->second.first <= 1) idle.push_back(cpu);
+    if (now.busy - then->second.busy <= 1) idle.push_back(cpu);
   }
   return idle;
 }

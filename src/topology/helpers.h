@@ -1,6 +1,8 @@
 // Where the helpers of `threads:N` are put.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,12 @@ namespace drover::topology {
 // and fast cores before slow ones. `node` negative: no CPU is nearer than another. A pure function.
 std::vector<int> PlaceHelpers(const Machine& machine, const std::vector<int>& idle,
                               const std::vector<int>& allowed, int node, unsigned count);
+
+// What each CPU has done, by /proc/stat below a root.
+struct Ticks {
+  uint64_t busy = 0, all = 0;
+};
+std::map<int, Ticks> ReadTicks(const std::string& root);
 
 // CPUs that did (almost) nothing for kIdleSampleMs, by /proc/stat below a root ("/"). Sleeps so
 // long.

@@ -47,6 +47,7 @@ bool ParseIdList(const std::string& text, std::vector<int>* ids) {
     }
     if (error != std::errc() || at != end || first < 0 || last < first || last > kHighest)
       return false;
+    if (ids->size() + static_cast<size_t>(last - first) > kHighest) return false;
     for (int id = first; id <= last; ++id) ids->push_back(id);
   }
   return !ids->empty();
