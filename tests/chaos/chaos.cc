@@ -135,7 +135,8 @@ void RunEnd(const std::string& how, uint64_t round, const Options& options, cons
   usleep(20'000);
   storm.Signal(SIGUSR1);
   const std::string where = fmt::format("{}, round {}", how, round);
-  if (how == "off") {
+  if (how == "off") {  // from its first window on
+    for (int i = 0; i < 500 && storm.tally().operations[0].inside == 0; ++i) usleep(10'000);
     if (!TakeOut(storm, &tally.refused)) verdict.Fail(where + ": the agent could not be taken out");
     storm.Signal(SIGTERM);
   }
