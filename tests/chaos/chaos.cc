@@ -49,13 +49,14 @@ int RunFor(uint64_t seconds, Storm& storm, Moves& moves, const Tick& each_tick) 
   return storm.Await();
 }
 
-std::vector<std::string> StormOptions(const Options& options, uint64_t seed) {
-  return {"--seed", std::to_string(seed), "--threads", std::to_string(options.threads),
-          "--only", options.only};
+std::vector<std::string> StormOptions(const Options& options, uint64_t seed,
+                                      const std::string& only) {
+  return {"--seed", std::to_string(seed), "--threads", std::to_string(options.threads), "--only",
+          only};
 }
 
 void RunStorm(const Options& options, const Folder& folder, Verdict& verdict) {
-  Storm storm(folder, "storm", StormOptions(options, options.seed));
+  Storm storm(folder, "storm", StormOptions(options, options.seed, options.only));
   if (!storm.IsReady()) return verdict.Fail("the storm did not start");
   Moves moves(storm.pid(), options.seed, options.threads, Built("drover"));
   const int code = RunFor(options.seconds, storm, moves, [] {});
@@ -67,7 +68,7 @@ void RunStorm(const Options& options, const Folder& folder, Verdict& verdict) {
 
 // A fourth of the time, while one in fifty of drover's kernel calls fails.
 void RunWithFailures(const Options& options, const Folder& folder, Verdict& verdict) {
-  auto words = StormOptions(options, options.seed + 1);
+  auto words = StormOptions(options, options.seed + 1, options.only);
   words.insert(words.end(), {"--fail-one-in", "50"});
   Storm storm(folder, "failures", words);
   if (!storm.IsReady()) return verdict.Fail("the storm with failing calls did not start");
@@ -89,9 +90,8 @@ void RunAtLimit(const Options& options, const Folder& folder, Verdict& verdict) 
     return;
   }
   // Those that no refused allocation can fail.
-  auto words = StormOptions(options, options.seed + 2);
-  words.back() = "read,write,discard,free,give-and-take,cold,map-over,proc-mem";
-  Storm storm(folder, "limit", words, limit.tasks());
+  constexpr const char* kOnly = "read,write,discard,free,give-and-take,cold,map-over,proc-mem";
+  Storm storm(folder, "limit", StormOptions(options, options.seed + 2, kOnly), limit.tasks());
   if (!storm.IsReady()) return verdict.Fail("the storm at the memory limit did not start");
   Moves moves(storm.pid(), options.seed + 2, options.threads, Built("drover"));
   uint64_t tick = 0, tightened = 0;
@@ -150,13 +150,12 @@ void RunEnd(const std::string& how, uint64_t round, const Options& options, cons
         fmt::format("{}: the program ended with {}, not {}", where, code, ExpectedOf(how)));
   if (storm.tally().wrong > 0) verdict.Fail(where + ": " + storm.tally().first_wrong);
   if (how != "abort") return;
-  bool found = false;
-  const CorePages pages = ReadCore(storm.work(), seed, &found);
-  tally.core.right += pages.right;
-  tally.core.lacking += pages.lacking;
-  tally.core.wrong += pages.wrong;
-  if (found && pages.right + pages.lacking == 0) verdict.Fail(where + ": a core without the slice");
-  if (pages.wrong > 0) verdict.Fail(where + ": the core has pages of other content");
+  const auto pages = ReadCore(storm.work(), seed);
+  if (!pages.has_value()) return;
+  tally.core.right += pages->right;
+  tally.core.lacking += pages->lacking;
+  if (pages->right + pages->lacking == 0) verdict.Fail(where + ": a core without the slice");
+  if (pages->wrong > 0) verdict.Fail(where + ": the core has pages of other content");
 }
 
 // Each end in programs of its own.

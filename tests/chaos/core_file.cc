@@ -2,7 +2,6 @@
 
 #include <elf.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <vector>
@@ -33,13 +32,13 @@ void Judge(const char* page, uint64_t seed, CorePages* pages) {
 
 }  // namespace
 
-CorePages ReadCore(const std::string& folder, uint64_t seed, bool* found) {
+std::optional<CorePages> ReadCore(const std::string& folder, uint64_t seed) {
   const std::string path = CoreIn(folder);
   std::ifstream core(path, std::ios::binary);
   Elf64_Ehdr header = {};
-  *found = !path.empty() && core.read(reinterpret_cast<char*>(&header), sizeof header).good();
+  if (path.empty() || !core.read(reinterpret_cast<char*>(&header), sizeof header).good())
+    return std::nullopt;
   CorePages pages;
-  if (!*found) return pages;
   std::vector<uint64_t> seeds(kSlicePages);
   Random random(seed);
   for (uint64_t& each : seeds) each = StormThread::FirstSeed(random);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace drover::chaos {
@@ -11,8 +12,8 @@ struct CorePages {
 };
 
 // Of the slice of thread 0 of a storm with this seed that has changed nothing yet. Pages that were
-// away when it died are lacking: the kernel does not wait for them. `folder` has a core file, or
-// (the kernel hands cores to somebody else) has not: then `found` is false.
-CorePages ReadCore(const std::string& folder, uint64_t seed, bool* found);
+// away when it died are lacking: the kernel does not wait for them. Nothing where `folder` has no
+// core file (the kernel hands cores to somebody else).
+std::optional<CorePages> ReadCore(const std::string& folder, uint64_t seed);
 
 }  // namespace drover::chaos

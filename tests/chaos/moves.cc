@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "chaos/debugger.h"
 #include "chaos/slice.h"
 #include "control/client.h"
 #include "topology/nodes.h"
@@ -134,11 +135,7 @@ void Moves::LetDebug() {
   if (debugger == 0) {
     if (ptrace(PTRACE_SEIZE, pid_, nullptr, nullptr) != 0) _exit(0);
     usleep(2000);
-    ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr);
-    // Signals that stop it on the way are passed on: one that is kept back would be lost.
-    int status = 0;
-    while (waitpid(pid_, &status, __WALL) == pid_ && WIFSTOPPED(status) && status >> 16 == 0)
-      ptrace(PTRACE_CONT, pid_, nullptr, WSTOPSIG(status));
+    StopSeized(pid_);
     ptrace(PTRACE_DETACH, pid_, nullptr, nullptr);
     _exit(0);
   }

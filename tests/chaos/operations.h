@@ -29,6 +29,9 @@ struct Operation {
   uint64_t one_in = 1;
 };
 
+// A child that is waited for: does it exit with 0? Not where none was made (below 0).
+bool EndsRight(long child);
+
 // Four families, a file each.
 std::span<const Operation> MappingOperations();
 std::span<const Operation> TransferOperations();

@@ -4,14 +4,13 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <csignal>
 
+#include "chaos/debugger.h"
 #include "chaos/operations.h"
 #include "chaos/source.h"
 
@@ -122,10 +121,7 @@ bool ByAnother(Target& target, const Act& act) {
     const bool right = act(caller);
     syscall(SYS_exit_group, right ? 0 : 1);
   }
-  int status = -1;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) target.wrong = true;
+  if (!EndsRight(child)) target.wrong = true;
   return true;
 }
 
@@ -169,10 +165,7 @@ bool Debug(Target& target) {
   for (uint64_t i = 0; i < target.count; ++i) target.slice.Write(target.first + i, seed + i);
   const bool done = ByAnother(target, [&target, seed](pid_t caller) {
     if (ptrace(PTRACE_SEIZE, caller, nullptr, nullptr) != 0) return errno == EPERM;
-    ptrace(PTRACE_INTERRUPT, caller, nullptr, nullptr);
-    int status = 0;  // signals on the way are passed on
-    while (waitpid(caller, &status, __WALL) == caller && WIFSTOPPED(status) && status >> 16 == 0)
-      ptrace(PTRACE_CONT, caller, nullptr, WSTOPSIG(status));
+    StopSeized(caller);
     bool right = true;
     for (uint64_t i = 0; i < target.count && right; ++i) {
       const uint64_t word = Slice::WordOf(seed + i, 0);

@@ -17,6 +17,15 @@
 extern char** environ;
 
 namespace drover::chaos {
+
+bool EndsRight(long child) {
+  if (child < 0) return false;
+  int status = -1;
+  while (waitpid(static_cast<pid_t>(child), &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 namespace {
 
 // In the child: every page of the target, and nothing of libc's.
@@ -24,13 +33,6 @@ namespace {
   const uint64_t wrong = target.slice.CountWrong(target.first, target.count);
   syscall(SYS_exit_group, wrong == 0 ? 0 : 1);
   __builtin_unreachable();
-}
-bool EndsRight(long child) {
-  if (child < 0) return false;
-  int status = -1;
-  while (waitpid(static_cast<pid_t>(child), &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 bool Judge(Target& target, long child) {
   if (child == 0) LookAndExit(target);
