@@ -170,25 +170,11 @@ int ADescriptor(uint8_t which) {
 }
 
 void Say(int socket, std::string_view bytes, uint8_t descriptors, uint8_t kinds) {
-  iovec vector{const_cast<char*>(bytes.data()), bytes.size()};
-  alignas(cmsghdr) char room[CMSG_SPACE(8 * sizeof(int))] = {};
   std::vector<int> sent;
   for (int i = 0; i < descriptors % 8; ++i)
     if (const int one = ADescriptor(static_cast<uint8_t>(kinds >> i)); one >= 0)
       sent.push_back(one);
-  msghdr header{};
-  header.msg_iov = &vector;
-  header.msg_iovlen = 1;
-  if (!sent.empty()) {
-    header.msg_control = room;
-    header.msg_controllen = CMSG_SPACE(sent.size() * sizeof(int));
-    cmsghdr* control = CMSG_FIRSTHDR(&header);
-    control->cmsg_level = SOL_SOCKET;
-    control->cmsg_type = SCM_RIGHTS;
-    control->cmsg_len = CMSG_LEN(sent.size() * sizeof(int));
-    std::memcpy(CMSG_DATA(control), sent.data(), sent.size() * sizeof(int));
-  }
-  sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);  // an agent that has hung up hears nothing
+  (void)Send(socket, bytes, sent);  // an agent that has hung up hears nothing
   for (const int one : sent) close(one);
 }
 

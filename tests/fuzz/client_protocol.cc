@@ -70,23 +70,8 @@ class Speaker {
  private:
   void Serve(int caller) const {
     for (const Message& message : messages_) {
-      iovec vector{const_cast<char*>(message.bytes.data()), message.bytes.size()};
-      alignas(cmsghdr) char room[CMSG_SPACE(4 * sizeof(int))] = {};
-      msghdr header{};
-      header.msg_iov = &vector;
-      header.msg_iovlen = 1;
-      if (message.descriptors > 0) {
-        const auto count = static_cast<size_t>(message.descriptors);
-        header.msg_control = room;
-        header.msg_controllen = CMSG_SPACE(count * sizeof(int));
-        cmsghdr* control = CMSG_FIRSTHDR(&header);
-        control->cmsg_level = SOL_SOCKET;
-        control->cmsg_type = SCM_RIGHTS;
-        control->cmsg_len = CMSG_LEN(count * sizeof(int));
-        for (size_t i = 0; i < count; ++i)
-          std::memcpy(CMSG_DATA(control) + i * sizeof(int), &door_, sizeof(int));
-      }
-      if (sendmsg(caller, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) break;
+      const std::vector<int> doors(static_cast<size_t>(message.descriptors), door_);
+      if (!Send(caller, message.bytes, doors)) break;
     }
     shutdown(caller, SHUT_WR);
     char heard[64];

@@ -1,12 +1,15 @@
 // What the fuzzers share: an input eaten from its front, and what must hold.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -43,6 +46,26 @@ class Folder {
  private:
   std::string path_;
 };
+
+// One message with descriptors, without waiting. False: nobody hears it.
+inline bool Send(int socket, std::string_view bytes, std::span<const int> descriptors) {
+  iovec vector{const_cast<char*>(bytes.data()), bytes.size()};
+  alignas(cmsghdr) char room[CMSG_SPACE(8 * sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &vector;
+  header.msg_iovlen = 1;
+  if (!descriptors.empty()) {
+    Must(CMSG_SPACE(descriptors.size_bytes()) <= sizeof room, "room for the descriptors");
+    header.msg_control = room;
+    header.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+    cmsghdr* control = CMSG_FIRSTHDR(&header);
+    control->cmsg_level = SOL_SOCKET;
+    control->cmsg_type = SCM_RIGHTS;
+    control->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    std::memcpy(CMSG_DATA(control), descriptors.data(), descriptors.size_bytes());
+  }
+  return sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+}
 
 class Input {
  public:

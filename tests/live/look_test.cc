@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "live/command.h"
+#include "live/sleeper.h"
 
 namespace drover::live {
 namespace {
@@ -20,38 +21,6 @@ Outcome Drover(std::vector<std::string> words) {
   words.insert(words.begin(), Built("drover"));
   return RunCommand(words);
 }
-
-// A child that does as it is told and then waits.
-class Sleeper {
- public:
-  template <class Prepare>
-  explicit Sleeper(const Prepare& prepare) {
-    int ready[2];
-    if (pipe(ready) != 0) return;
-    pid_ = fork();
-    if (pid_ == 0) {
-      prepare();
-      if (write(ready[1], "x", 1) == 1) pause();
-      std::_Exit(0);
-    }
-    char byte;
-    close(ready[1]);
-    ready_ = read(ready[0], &byte, 1) == 1;
-    close(ready[0]);
-  }
-  ~Sleeper() {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-  }
-  Sleeper(const Sleeper&) = delete;
-  Sleeper& operator=(const Sleeper&) = delete;
-  std::string pid() const { return std::to_string(pid_); }
-  bool ready() const { return ready_; }
-
- private:
-  int pid_ = 0;
-  bool ready_ = false;
-};
 
 uint64_t PagesInStatus(const std::string& pid, const std::string& key) {
   std::ifstream status("/proc/" + pid + "/status");
