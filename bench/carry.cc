@@ -11,6 +11,8 @@
 #include <memory>
 #include <sstream>
 
+#include "measure.h"
+
 namespace drover::bench {
 namespace {
 
@@ -85,11 +87,6 @@ std::expected<Sample, Error> RunInner(const std::vector<std::string>& words) {
     return std::unexpected(Error{Error::Kind::kFailed, "the measured program failed"});
   sample.value[kInside] = (NowNs() - begin) / 1000 - inside_us;
   return sample;
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 }  // namespace

@@ -1,24 +1,26 @@
 #include "floor.h"
 
 #include <immintrin.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-#include <chrono>
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <thread>
 #include <vector>
 
+#include "measure.h"
+
 namespace drover::bench {
 namespace {
 
 constexpr size_t kStepBytes = 2u << 20;
+constexpr size_t kNodeWords = 16;  // of a mask: 1,024 nodes, the kernel's most
 
 using Copy = void (*)(char* target, const char* source, size_t bytes);
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 void CopyMemcpy(char* target, const char* source, size_t bytes) {
   memcpy(target, source, bytes);
@@ -55,7 +57,7 @@ __attribute__((target("avx512f"))) void CopyStream64(char* target, const char* s
 
 Copy fastest = CopyMemcpy;
 
-char* MapAligned(size_t bytes, bool huge) {
+char* MapAligned(size_t bytes, bool huge, int node) {
   void* mapped =
       mmap(nullptr, bytes + kStepBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
@@ -65,6 +67,11 @@ char* MapAligned(size_t bytes, bool huge) {
   if (before > 0) munmap(mapped, before);
   if (before < kStepBytes) munmap(reinterpret_cast<void*>(start + bytes), kStepBytes - before);
   madvise(reinterpret_cast<void*>(start), bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  if (node >= 0) {
+    uint64_t mask[kNodeWords] = {};
+    mask[node / 64] = uint64_t{1} << node % 64;
+    (void)syscall(SYS_mbind, start, bytes, MPOL_PREFERRED, mask, kNodeWords * 64, 0);
+  }
   return reinterpret_cast<char*>(start);
 }
 
@@ -88,11 +95,25 @@ double Run(const Buffers& buffers, int threads, Step step) {
 
 }  // namespace
 
-Buffers MapBuffers(size_t source_bytes, size_t target_bytes, bool huge) {
-  Buffers buffers{MapAligned(source_bytes, huge), MapAligned(target_bytes, huge), source_bytes,
-                  target_bytes};
+Buffers MapBuffers(size_t source_bytes, size_t target_bytes, bool huge, const BufferNodes& nodes) {
+  Buffers buffers{MapAligned(source_bytes, huge, nodes.source),
+                  MapAligned(target_bytes, huge, nodes.target), source_bytes, target_bytes};
   if (buffers.source != nullptr) memset(buffers.source, 5, source_bytes);
   return buffers;
+}
+
+bool LieOn(const Buffers& buffers, const BufferNodes& nodes) {
+  constexpr size_t kLooks = 16;
+  const auto lies_on = [](char* start, size_t bytes, int node) {
+    if (node < 0) return true;  // (A kernel without nodes knows no move_pages.)
+    void* pages[kLooks];
+    int status[kLooks];
+    for (size_t i = 0; i < kLooks; ++i) pages[i] = start + bytes / kLooks * i;
+    return syscall(SYS_move_pages, 0, kLooks, pages, nullptr, status, 0) == 0 &&
+           std::all_of(status, status + kLooks, [&](int at) { return at == node; });
+  };
+  return lies_on(buffers.source, buffers.source_bytes, nodes.source) &&
+         lies_on(buffers.target, buffers.target_bytes, nodes.target);
 }
 
 void UnmapBuffers(const Buffers& buffers) {

@@ -14,8 +14,17 @@ struct Buffers {
   size_t target_bytes;
 };
 
+// On which nodes they lie; negative: wherever the kernel puts them.
+struct BufferNodes {
+  int source = -1, target = -1;
+};
+
 // Maps both; the source is filled. `huge`: of 2 MiB pages, else of 4 KiB pages.
-Buffers MapBuffers(size_t source_bytes, size_t target_bytes, bool huge);
+Buffers MapBuffers(size_t source_bytes, size_t target_bytes, bool huge,
+                   const BufferNodes& nodes = {});
+// Behind the first writes: have they come to these nodes? (A node that is full is no reason to end
+// anybody: the kernel then takes another one.)
+bool LieOn(const Buffers& buffers, const BufferNodes& nodes);
 void UnmapBuffers(const Buffers& buffers);
 
 // The fastest of the copy functions known here (memcpy, rep movsb, streaming stores of 32 and 64

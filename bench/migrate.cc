@@ -3,31 +3,17 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "floor.h"
+#include "measure.h"
 
 namespace drover::bench {
 namespace {
 
 constexpr size_t kTargetBytesMax = size_t{1} << 30;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double CpuSeconds() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](timeval t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 struct Spread {
   double median = 0, min = 0, max = 0;
@@ -90,6 +76,7 @@ std::expected<Round, Error> RunRound(Engine& engine, const MigrateOptions& optio
   MoveRequest request;
   request.ranges = {{buffers.source, buffers.source_bytes}};
   request.batch_bytes = options.batch_bytes;
+  request.max_stall_us = options.max_stall_us;
   request.migrator = row.migrator;
   const double cpu = CpuSeconds(), begin = Now();
   auto result = engine.Move(request);
@@ -125,6 +112,10 @@ std::expected<MigrateRow, Error> RunRow(Engine& engine, const MigrateOptions& op
     copy_efficiency.push_back(round->copy_s / round->drover_s);
     cpu.push_back(round->cpu_s);
     row.phases_s = round->result.phases_s;
+    row.windows += round->result.window.count;
+    row.windows_preempted += round->result.windows_preempted;
+    if (round->result.stall_budget.has_value())
+      row.windows_over_budget += round->result.stall_budget->windows_over;
     row.window_p50_us = round->result.window.p50_us;
     row.window_p99_us = round->result.window.p99_us;
     row.window_max_us = round->result.window.max_us;

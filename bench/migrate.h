@@ -15,6 +15,7 @@ struct MigrateOptions {
   std::vector<int> threads = {1};
   size_t total_bytes = size_t{1} << 30;
   size_t batch_bytes = 2u << 20;
+  double max_stall_us = 0;  // 0: none
   int rounds = 5;
   bool check_floor = false;
 };
@@ -33,6 +34,8 @@ struct MigrateRow {
   double copy_efficiency = 0;   // the same against the copy floor
   MoveResult::Phases phases_s;  // of the last round
   double window_p50_us = 0, window_p99_us = 0, window_max_us = 0;
+  // Of all rounds. Over the budget: of those in which the engine had its CPU.
+  uint64_t windows = 0, windows_over_budget = 0, windows_preempted = 0;
 };
 
 struct MigrateReport {

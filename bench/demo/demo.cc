@@ -120,7 +120,7 @@ Throughput Run::MoveInRounds() {
     Say("moving all its memory to {}, round {} of {}",
         to == "same" ? "fresh pages of the same node" : "node " + to, outcome_.rounds.size() + 1,
         targets.size());
-    outcome_.rounds.push_back(RunRound(programs_.drover, redis_.pid(), to));
+    outcome_.rounds.push_back(RunRound(programs_.drover, redis_.pid(), to, options_.migrator));
   }
   return beside.Stop();
 }

@@ -13,6 +13,7 @@ struct Options {
   uint64_t mib = 1024;
   double duration_s = 4;  // of measuring, before the moves and after them
   uint64_t seed = 0;
+  std::string migrator = "serial";  // as for drover move
 };
 
 struct Programs {

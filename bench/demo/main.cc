@@ -46,6 +46,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1.0, 3600.0))
       ->capture_default_str();
   app.add_option("--seed", options.seed, "of the random values; without it: another one each time");
+  app.add_option("--migrator", options.migrator, "copy engines, as for drover move")
+      ->capture_default_str();
   app.add_flag("--json", json, "one JSON document on stdout");
   app.footer(
       "Exit codes: 0 passed, 1 failed, 2 usage, 4 Redis or memory is missing, 5 not root,\n"

@@ -53,9 +53,10 @@ std::vector<std::string> TargetsOf(pid_t pid, int rounds) {
   return targets;
 }
 
-Round RunRound(const std::string& drover, pid_t pid, const std::string& to) {
+Round RunRound(const std::string& drover, pid_t pid, const std::string& to,
+               const std::string& migrator) {
   const auto before = ReadFrames(pid);
-  Child child({drover, "move", std::to_string(pid), "--to", to, "--json"});
+  Child child({drover, "move", std::to_string(pid), "--to", to, "--migrator", migrator, "--json"});
   const auto ended = child.ReadToEnd(kMoveLimit);
   const auto after = ReadFrames(pid);
   if (ended.exit_code != kAllMoved && ended.exit_code != kSomeNotMoved)

@@ -25,6 +25,7 @@ struct Round {
 std::vector<std::string> TargetsOf(pid_t pid, int rounds);
 
 // Throws with drover's message when the move did not run to its end.
-Round RunRound(const std::string& drover, pid_t pid, const std::string& to);
+Round RunRound(const std::string& drover, pid_t pid, const std::string& to,
+               const std::string& migrator);
 
 }  // namespace drover::demo

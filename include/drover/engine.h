@@ -64,13 +64,32 @@ enum class Mode {
   kSync,       // seven rounds within MoveRequest::retry_for_s
 };
 
+// Pages of this range were absent for so long: for who measures what others wait.
+struct Window {
+  AddressRange range;
+  uint64_t opened_tsc = 0, closed_tsc = 0;  // by the CPU's time stamp counter
+  bool preempted = false;                   // the engine lost its CPU meanwhile
+};
+
 struct MoveRequest {
   std::vector<AddressRange> ranges;
   Target target;
   size_t batch_bytes = 2u << 20;  // pages that are absent at once; up to 16 MiB
-  // Or "threads:N", N from 1 to 16, the mover included. The others run only on CPUs that are idle;
-  // looking for those takes 50 ms, at most every ten seconds.
+  // The copy engines that share each batch, separated by commas: "serial", "threads:N" (N from 1 to
+  // 16, the mover included), "channels:N" (N from 1 to 8); for tests "null" and "fault:KIND". Their
+  // threads run only on CPUs that are idle; looking for those takes 50 ms, at most every ten
+  // seconds.
   std::string migrator = "serial";
+  // How long pages may be absent at a time, while a CPU is free for the engine: batches are made so
+  // small, from what those before them took. 0: no such limit; else from 10 us to 10 s. Huge pages
+  // that cannot be moved within it stay (MoveResult::stall_budget), unless `over_budget` is set.
+  double max_stall_us = 0;
+  bool over_budget = false;
+  // A label, by which a copy engine may be chosen: one of the kernel's names, such as "demotion".
+  std::string reason = "syscall";
+  // Nobody minds if the memory loses its content: engines that do not copy ("null") may have it
+  // without `verify`.
+  bool expendable = false;
   // Compare each copy before the program sees it, and look for writes that the kernel makes to an
   // original afterwards (MoveResult::verified). Keeps up to 64 MiB of originals, each for 100 ms.
   bool verify = false;
@@ -84,6 +103,8 @@ struct MoveRequest {
   // Called between batches on an engine thread; false stops there. May be empty. It must not call
   // the engine.
   std::function<bool(const Progress&)> progress;
+  // Called behind each window, on an engine thread. May be empty. It must not call the engine.
+  std::function<void(const Window&)> window;
 };
 
 struct Percentiles {
@@ -111,6 +132,17 @@ struct LateWrite {
   Fate fate = Fate::kConflict;
 };
 
+// What one copy engine did.
+struct ByMigrator {
+  std::string migrator;      // "threads:2"
+  uint64_t pages = 0;        // that it copied, of those that were moved
+  uint64_t batches = 0;      // (parts of) batches that it took
+  uint64_t refused = 0;      // and that it did not take
+  uint64_t failed = 0;       // of those it took: with a folio that it did not copy
+  uint64_t late = 0;         // of those it took: whose answer did not come in time
+  uint64_t fallen_back = 0;  // pages of what it took that the CPU has copied for it
+};
+
 struct Verified {
   uint64_t pages_compared = 0;
   uint64_t copied_again = 0;  // copies that were wrong, and were made again before they were seen
@@ -129,8 +161,13 @@ struct MoveResult {
   uint64_t pages_by_kernel_path = 0;
   uint64_t pages_unshared = 0;  // with `unshare`: that got a copy of their own
   uint64_t retry_rounds = 0;    // after the walk, for pages that were busy
-  unsigned copy_threads = 1;    // that there were, the mover included
-  uint64_t late_chunks = 0;     // whose helper lost its CPU; the mover copied them, too
+  std::vector<ByMigrator> by_migrator;
+  uint64_t pages_by_cpu = 0;  // of those by the own path: that no copy engine had copied
+  // Of which a late copy engine still had the target page, so that they got another one.
+  uint64_t pages_retargeted = 0;
+  unsigned copy_threads = 1;  // that there were, the mover included
+  double helper_cpu_s = 0;    // CPU time of the copy engines' threads, the mover's not
+  uint64_t late_chunks = 0;   // whose helper lost its CPU; the mover copied them, too
   double seconds = 0;
   struct Phases {
     double collect = 0, prepare = 0, isolate = 0, copy = 0, remap = 0, release = 0, kernel = 0,
@@ -139,6 +176,14 @@ struct MoveResult {
   Percentiles stall;               // waits of application threads on pages that were absent
   Percentiles window;              // how long batches were absent
   uint64_t windows_preempted = 0;  // windows in which the engine lost its CPU
+  // With MoveRequest::max_stall_us.
+  struct StallBudget {
+    double max_stall_us = 0;           // as asked for
+    uint64_t windows_over = 0;         // that were longer, of those that were not preempted
+    uint64_t pages_left = 0;           // that cannot be moved within it
+    double smallest_max_stall_us = 0;  // by which those would be moved, as far as was seen
+  };
+  std::optional<StallBudget> stall_budget;
   // Without the right to fork events: windows in which a child made by an inline system call would
   // have had no mapping (SIGSEGV at its first touch). fork() itself waits for the batch boundary.
   uint64_t windows_guarded = 0;
@@ -151,6 +196,28 @@ struct MoveResult {
   double gb_per_s() const {
     return seconds > 0 ? static_cast<double>(bytes_moved()) / 1e9 / seconds : 0;
   }
+};
+
+// What a copy engine gets. What is empty stays as it is.
+struct MigratorSettings {
+  std::optional<bool> registered;  // false: no batches
+  std::optional<std::vector<std::string>>
+      reasons;  // of the moves whose batches it gets; empty: all
+  std::optional<uint64_t> smallest_batch_bytes;
+};
+
+// A copy engine as it stands.
+struct MigratorState {
+  std::string name;  // without its number: "threads"
+  bool plugin = false;
+  bool registered = true;
+  bool idle = true;  // has no batch, and touches no memory of one
+  unsigned channels = 1;
+  bool hardware = false;
+  std::vector<std::string> capabilities;
+  std::vector<std::string> reasons;  // empty: all
+  uint64_t smallest_batch_bytes = 0;
+  ByMigrator total;  // since it came
 };
 
 // One engine for the process. Threads: Move from one thread at a time; Cancel from any, also from a
@@ -173,6 +240,20 @@ class Engine {
   [[nodiscard]] virtual std::expected<MoveResult, Error> Move(const MoveRequest& request) = 0;
   // Stops a running Move at the next batch boundary.
   virtual void Cancel() = 0;
+  // ---- copy engines; from any thread but the progress callback, also while a Move runs
+  // Opens a plugin (drover/migrator.h) and registers it under its name, which is returned; from
+  // then on MoveRequest::migrator knows it. The file must be root's or the caller's own, and nobody
+  // else may write to it. At most four.
+  [[nodiscard]] virtual std::expected<std::string, Error> LoadMigrator(
+      const std::string& path, const std::string& options) = 0;
+  // It gets no batch any more; when it has let go of its last one it is closed and unloaded. An
+  // error: it still has one after `timeout_s`. It stays loaded then, without getting batches.
+  [[nodiscard]] virtual std::expected<void, Error> UnloadMigrator(const std::string& name,
+                                                                  double timeout_s) = 0;
+  [[nodiscard]] virtual std::expected<void, Error> SetMigrator(
+      const std::string& name, const MigratorSettings& settings) = 0;
+  virtual std::vector<MigratorState> Migrators() = 0;
+
   // Why the own path is not to be had here; empty: it is.
   virtual std::string OwnPathRefused() const = 0;
 };

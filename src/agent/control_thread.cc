@@ -7,6 +7,8 @@
 
 #include <new>
 
+#include "agent/messages.h"
+#include "agent/registrar.h"
 #include "agent/socket.h"
 #include "agent/system_calls.h"
 #include "flow/own_path.h"
@@ -32,25 +34,10 @@ constexpr uint64_t kSilenceNs = 2'000'000'000;
 constexpr uint64_t kStacksBytes =
     threads::RawThreads::kThreadsMax * threads::RawThreads::kStackBytes;
 
-// Sets the length and the type of a message.
-template <class Message>
-Message Make(Type type, uint64_t job = 0) {
-  Message message;
-  message.header.type = type;
-  message.header.length_bytes = sizeof message;
-  message.header.job = job;
-  return message;
-}
-
 bool IsRegularFile(int descriptor) {
   struct stat info;
   return descriptor >= 0 && RawSyscall(__NR_fstat, Arg(descriptor), AddressOf(&info)) == 0 &&
          S_ISREG(info.st_mode);
-}
-
-void CloseAll(const int descriptors[2]) {
-  for (int i = 0; i < 2; ++i)
-    if (descriptors[i] >= 0) RawSyscall(__NR_close, Arg(descriptors[i]));
 }
 
 }  // namespace
@@ -155,6 +142,7 @@ void Control::Serve() {
   while (Wait()) {
   }
   DropCaller();
+  DropVisitor();
   if (door_ >= 0) RawSyscall(__NR_close, Arg(door_));
   RawSyscall(__NR_unlink, AddressOf(&shared_.settings.marker->socket_path[0]));
   Retire(Marker::State::kOff, Trouble::kNone, 0);
@@ -162,9 +150,13 @@ void Control::Serve() {
 
 bool Control::Wait() {
   const short caller_events = result_pending_ ? POLLIN | POLLOUT : POLLIN;
-  pollfd wait[3] = {{door_, POLLIN, 0}, {signals_, POLLIN, 0}, {caller_, caller_events, 0}};
+  // (A negative descriptor is passed over.)
+  pollfd wait[4] = {{door_, POLLIN, 0},
+                    {signals_, POLLIN, 0},
+                    {caller_, caller_events, 0},
+                    {visitor_, POLLIN, 0}};
   const int patience_ms = flow::RuleHolds(flow::Rule::kSleepWhileIdle) ? -1 : 50;
-  RawSyscall(__NR_poll, AddressOf(&wait[0]), caller_ >= 0 ? 3 : 2, Arg(patience_ms));
+  RawSyscall(__NR_poll, AddressOf(&wait[0]), 4, Arg(patience_ms));
   if (wait[1].revents != 0) {
     char info[128];
     RawSyscall(__NR_read, Arg(signals_), AddressOf(&info[0]), sizeof info);
@@ -176,9 +168,8 @@ bool Control::Wait() {
     HearCaller();
     heard_ns_ = kernel_.NowNs();
   }
-  if (wait[0].revents != 0) {
-    Welcome();
-  }
+  if (wait[3].revents != 0) HearVisitor();
+  if (wait[0].revents != 0) Welcome();
   return !ending_;
 }
 
@@ -191,7 +182,7 @@ void Control::Welcome() {
   if (caller < 0) return;
   const uint64_t now_ns = kernel_.NowNs();
   if (caller_ >= 0 && now_ns - heard_ns_ < kSilenceNs) {
-    Refuse(static_cast<int>(caller));
+    WelcomeVisitor(caller);
     return;
   }
   DropCaller();
@@ -199,7 +190,7 @@ void Control::Welcome() {
   caller_pid_ = pid;
   caller_user_ = user;
   heard_ns_ = now_ns;
-  SayHello();
+  SayHello(caller_, control::Hello::Busy::kNo);
 }
 
 void Control::DropCaller() {
@@ -210,7 +201,7 @@ void Control::DropCaller() {
   }
 }
 
-void Control::SayHello() {
+void Control::SayHello(int to, control::Hello::Busy busy) {
   auto hello = Make<control::Hello>(Type::kHello);
   for (uint32_t i = 0; i < sizeof hello.build; ++i) hello.build[i] = control::kBuild[i];
   hello.pid = static_cast<int32_t>(RawSyscall(__NR_getpid));
@@ -218,7 +209,9 @@ void Control::SayHello() {
   hello.has_userfault = has_userfault_ && kernel_.descriptors().pagemap >= 0;
   hello.trouble = static_cast<uint32_t>(trouble_);
   hello.trouble_detail = trouble_detail_;
-  SendMessage(caller_, &hello, sizeof hello, -1);
+  hello.busy = busy;
+  hello.holder_pid = busy == control::Hello::Busy::kNo ? 0 : caller_pid_;
+  SendMessage(to, &hello, sizeof hello, -1);
 }
 
 void Control::HearCaller() {
@@ -262,6 +255,10 @@ void Control::HearCaller() {
         __builtin_memcpy(&job, message_ + sizeof(control::Header), sizeof job);
         RunMove(job, descriptors[0]);
       }
+      CloseAll(descriptors);
+      break;
+    case Type::kMigrators:
+      if (holds(sizeof(control::MigratorsRequest))) AnswerMigrators(caller_, message_);
       CloseAll(descriptors);
       break;
     case Type::kOff: {
@@ -339,6 +336,7 @@ bool Control::MakeEngine() {
   flow::AddOwn(*engine_,
                {RoundDown(AddressOf(&shared_), kPageBytes), RoundUp(sizeof(Shared), kPageBytes)});
   flow::AddOwn(*engine_, {AddressOf(shared_.settings.marker), kPageBytes});
+  InstallPlugins(*engine_, shared_.settings);
   return true;
 }
 
@@ -357,15 +355,19 @@ void Control::RunMove(const flow::Job& asked, int records) {
   pages_done_ = 0;
   progress_ns_ = kernel_.NowNs();
   stop_ = false;
+  running_ = true;
   result_.own_path_trouble = trouble_ != Trouble::kNone ? trouble_
                              : has_userfault_           ? Trouble::kNone
                                                         : Trouble::kNoRights;
   result_.own_path_detail = trouble_detail_;
   job.own_path = job.own_path && result_.own_path_trouble == Trouble::kNone;
-  if (MakeEngine())
-    flow::RunJob(*engine_, job, *this, &result_);
-  else
+  if (!MakeEngine())
     result_.ended_by = Trouble::kNoMemory;
+  else if (!engine_->registry.Knows(job.Engines(), job.plugins))
+    result_.ended_by = Trouble::kNoSuchEngine;
+  else
+    flow::RunJob(*engine_, job, *this, &result_);
+  running_ = false;
   FlushRecords();
   records_ = -1;
   SendResult();
@@ -406,28 +408,17 @@ void Control::FlushRecords() {
   record_count_ = 0;
 }
 
-// Somebody else while a job runs: the one with the job is named.
-void Control::RefuseOthers() {
-  int32_t pid = 0;
-  uint32_t user = 0;
-  const int64_t other = AcceptCaller(door_, &pid, &user);
-  if (other >= 0) Refuse(static_cast<int>(other));
-}
-
-void Control::Refuse(int other) {
-  auto refused = Make<control::Refused>(Type::kRefused);
-  refused.busy = 1;
-  refused.holder_pid = caller_pid_;
-  SendMessage(other, &refused, sizeof refused, -1);
-  RawSyscall(__NR_close, Arg(other));
-}
-
 // A Cancel, an Off and a lost connection all stop the job at this boundary.
 bool Control::StopAsked() {
   if (shared_.quit.load(std::memory_order_acquire) != 0) ending_ = stop_ = true;
-  pollfd wait[2] = {{door_, POLLIN, 0}, {caller_, POLLIN, 0}};
-  if (RawSyscall(__NR_poll, AddressOf(&wait[0]), 2, 0) <= 0) return stop_;
-  if (wait[0].revents != 0) RefuseOthers();
+  pollfd wait[3] = {{door_, POLLIN, 0}, {caller_, POLLIN, 0}, {visitor_, POLLIN, 0}};
+  if (RawSyscall(__NR_poll, AddressOf(&wait[0]), 3, 0) <= 0) return stop_;
+  if (wait[2].revents != 0) HearVisitor();
+  if (wait[0].revents != 0) {
+    int32_t pid = 0;
+    uint32_t user = 0;
+    WelcomeVisitor(AcceptCaller(door_, &pid, &user));
+  }
   if (wait[1].revents == 0) return stop_;
   int descriptors[2];
   control::Header header;

@@ -27,15 +27,19 @@ class Control final : public flow::Observer {
   void Welcome();
   void HearCaller();
   void DropCaller();
-  void SayHello();
+  void SayHello(int to, control::Hello::Busy busy);
   void TakeGrant(const int descriptors[2]);
   void FinishHandshake(int32_t error);
   void RunMove(const flow::Job& job, int records);
   bool MakeEngine();
   // Takes on the program's identity when it has changed. True: it has, threads must be made anew.
   bool TakeIdentity();
-  void RefuseOthers();
-  void Refuse(int other);  // and hangs up
+  // ---- somebody else while a caller is here (visitor.cc)
+  void WelcomeVisitor(int64_t visitor);
+  void HearVisitor();
+  void DropVisitor();
+  void AnswerMigrators(int to, const char* message);
+
   bool StopAsked();
   void SendResult();
 
@@ -50,11 +54,12 @@ class Control final : public flow::Observer {
   flow::Engine* engine_ = nullptr;
   threads::RawThreads* threads_ = nullptr;
   alignas(threads::RawThreads) char threads_room_[sizeof(threads::RawThreads)];
-  int door_ = -1, caller_ = -1, signals_ = -1, records_ = -1;
+  int door_ = -1, caller_ = -1, visitor_ = -1, signals_ = -1, records_ = -1;
   int handshake_ = -1;  // a userfaultfd that waits for root's handshake
   int32_t caller_pid_ = 0;
   uint32_t caller_user_ = ~0u;
   uint64_t heard_ns_ = 0;        // when the caller came, last spoke or had its result
+  uint64_t visited_ns_ = 0;      // when the visitor came
   bool result_pending_ = false;  // the socket was full
   bool self_test_ = false;
   bool fork_events_ = true;
@@ -62,8 +67,9 @@ class Control final : public flow::Observer {
   flow::Trouble trouble_ = flow::Trouble::kNone;
   uint32_t trouble_detail_ = 0;
   uint64_t job_number_ = 0;
-  bool stop_ = false;    // the running job is to stop
-  bool ending_ = false;  // and the agent as well
+  bool running_ = false;  // a job
+  bool stop_ = false;     // the running job is to stop
+  bool ending_ = false;   // and the agent as well
   uint64_t pages_done_ = 0;
   uint64_t progress_ns_ = 0;
   flow::JobResult result_;

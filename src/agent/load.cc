@@ -119,6 +119,49 @@ void ListFolders(Settings& settings) {
   AddFolder(settings, user, "");
 }
 
+// What `drover run` has named in DROVER_MIGRATORS: lines of a path and of options, in turn. In the
+// library's own memory, which children inherit.
+struct NamedPlugin {
+  library::OpenPlugin opened;
+  char options[256] = {};
+};
+constinit NamedPlugin named_plugins[migrators::kPluginsMax];
+uint32_t named_count = 0;
+
+// One that cannot be opened is not there; the command line has looked at it before.
+void LoadPlugins() {
+  const char* named = secure_getenv("DROVER_MIGRATORS");
+  std::string_view rest(named != nullptr ? named : "");
+  char path[512], why[256];
+  const auto take = [&rest](char* room, size_t bytes) {
+    std::string_view line;
+    if (!flow::EatUntil(&rest, '\n', &line) || line.size() >= bytes) return false;
+    memcpy(room, line.data(), line.size());
+    room[line.size()] = '\0';
+    return true;
+  };
+  while (named_count < migrators::kPluginsMax && take(path, sizeof path)) {
+    NamedPlugin& plugin = named_plugins[named_count];
+    if (!take(plugin.options, sizeof plugin.options)) return;
+    if (library::Open(path, plugin.options, library::House::kForeignProcess, &plugin.opened, why,
+                      sizeof why) == library::PluginTrouble::kNone)
+      ++named_count;
+  }
+}
+
+void OfferPlugins(Settings& settings, bool is_child) {
+  for (uint32_t i = 0; i < named_count; ++i) {
+    NamedPlugin& plugin = named_plugins[i];
+    library::OpenPlugin* const opened = &settings.plugins[settings.plugin_count];
+    if (!is_child)
+      *opened = plugin.opened;
+    else if (library::OpenAgain(plugin.opened, plugin.options, opened) !=
+             library::PluginTrouble::kNone)
+      continue;
+    settings.marker->plugins[settings.plugin_count++] = opened->name;
+  }
+}
+
 // A control thread for this process. Where none is to be had, the program simply has no agent.
 void StartAgent(uint64_t nap_ns) {
   if (ended_for_good.load() != 0) return;
@@ -144,6 +187,7 @@ void StartAgent(uint64_t nap_ns) {
   // program's.
   settings.has_filter = HasFilter();
   settings.marker->seen_calls = seen_calls.load();
+  OfferPlugins(settings, nap_ns > 0);
   ListFolders(settings);
   settings.nap_ns = nap_ns;
   shared.serving.store(1);
@@ -214,6 +258,7 @@ __attribute__((constructor)) void Load() {
     pthread_t idle;
     pthread_create(&idle, nullptr, [](void*) -> void* { return pause(), nullptr; }, nullptr);
   }
+  LoadPlugins();
   StartAgent(0);
   pthread_atfork(nullptr, nullptr, InChild);
 }

@@ -5,6 +5,7 @@
 #include "control/protocol.h"
 #include "flow/control_blocks.h"
 #include "flow/gate.h"
+#include "library/plugin_file.h"
 #include "threads/threads.h"
 
 namespace drover::agent {
@@ -36,6 +37,9 @@ struct Settings {
   // A child waits so long before it opens anything: most of them run another program at once, and
   // would leave a socket behind.
   uint64_t nap_ns = 0;
+  // Copy engines that `drover run` has named, open.
+  uint32_t plugin_count = 0;
+  library::OpenPlugin plugins[migrators::kPluginsMax];
   uint32_t folder_count = 0;
   char folders[4][96] = {};  // where the socket may stand, best first
 };

@@ -14,41 +14,45 @@ namespace {
 struct Options {
   std::vector<std::string> pages = {"4K", "2M"};
   std::vector<int> threads = {1, 2};
-  std::string total = "1g", batch = "2m";
+  std::string total = "1g", batch = "2m", max_stall = "none";
   int rounds = 5;
   bool check_floor = false, json = false;
 };
 
-nlohmann::json RowToJson(const bench::MigrateRow& row) {
-  return {{"page", row.page},
-          {"pool", "fresh"},
-          {"side", "drover"},
-          {"migrator", row.migrator},
-          {"threads", row.threads},
-          {"batch_bytes", row.batch_bytes},
-          {"total_bytes", row.total_bytes},
-          {"max_stall_us", nullptr},
-          {"rounds", row.rounds},
-          {"gb_per_s", row.gb_per_s},
-          {"gb_per_s_min", row.gb_per_s_min},
-          {"gb_per_s_max", row.gb_per_s_max},
-          {"cpu_s", row.cpu_s},
-          {"copy_floor_gb_per_s", row.copy_floor_gb_per_s},
-          {"fresh_floor_gb_per_s", row.fresh_floor_gb_per_s},
-          {"efficiency", row.efficiency},
-          {"efficiency_min", row.efficiency_min},
-          {"efficiency_max", row.efficiency_max},
-          {"copy_efficiency", row.copy_efficiency},
-          {"window_p50_us", row.window_p50_us},
-          {"window_p99_us", row.window_p99_us},
-          {"window_max_us", row.window_max_us},
-          {"phases_s",
-           {{"collect", row.phases_s.collect},
-            {"prepare", row.phases_s.prepare},
-            {"isolate", row.phases_s.isolate},
-            {"copy", row.phases_s.copy},
-            {"remap", row.phases_s.remap},
-            {"release", row.phases_s.release}}}};
+nlohmann::json RowToJson(const bench::MigrateRow& row, double max_stall_us) {
+  return {
+      {"page", row.page},
+      {"pool", "fresh"},
+      {"side", "drover"},
+      {"migrator", row.migrator},
+      {"threads", row.threads},
+      {"batch_bytes", row.batch_bytes},
+      {"total_bytes", row.total_bytes},
+      {"max_stall_us", max_stall_us > 0 ? nlohmann::json(max_stall_us) : nlohmann::json(nullptr)},
+      {"rounds", row.rounds},
+      {"gb_per_s", row.gb_per_s},
+      {"gb_per_s_min", row.gb_per_s_min},
+      {"gb_per_s_max", row.gb_per_s_max},
+      {"cpu_s", row.cpu_s},
+      {"copy_floor_gb_per_s", row.copy_floor_gb_per_s},
+      {"fresh_floor_gb_per_s", row.fresh_floor_gb_per_s},
+      {"efficiency", row.efficiency},
+      {"efficiency_min", row.efficiency_min},
+      {"efficiency_max", row.efficiency_max},
+      {"copy_efficiency", row.copy_efficiency},
+      {"windows", row.windows},
+      {"windows_over_budget", row.windows_over_budget},
+      {"windows_preempted", row.windows_preempted},
+      {"window_p50_us", row.window_p50_us},
+      {"window_p99_us", row.window_p99_us},
+      {"window_max_us", row.window_max_us},
+      {"phases_s",
+       {{"collect", row.phases_s.collect},
+        {"prepare", row.phases_s.prepare},
+        {"isolate", row.phases_s.isolate},
+        {"copy", row.phases_s.copy},
+        {"remap", row.phases_s.remap},
+        {"release", row.phases_s.release}}}};
 }
 
 void PrintTable(const bench::MigrateReport& report) {
@@ -74,13 +78,14 @@ int Migrate(const Options& options) {
   wanted.threads = options.threads;
   wanted.rounds = options.rounds;
   wanted.check_floor = options.check_floor;
-  const auto total = ParseSize(options.total), batch = ParseSize(options.batch, kPageBytes);
+  const auto total = ParseTotal(options.total), batch = ParseSize(options.batch, kPageBytes);
   if (!total.has_value()) return Fail(total.error());
   if (!batch.has_value()) return Fail(batch.error());
-  if (*total == 0 || *total % kHugeBytes != 0)
-    return Fail({Error::Kind::kUsage, "--total must be a multiple of 2 MiB"});
   wanted.total_bytes = *total;
   wanted.batch_bytes = *batch;
+  const auto max_stall_us = ParseStall(options.max_stall);
+  if (!max_stall_us.has_value()) return Fail(max_stall_us.error());
+  wanted.max_stall_us = *max_stall_us;
   const auto report = bench::RunMigrate(wanted);
   if (!report.has_value()) return Fail(report.error());
   if (!options.json) {
@@ -92,7 +97,8 @@ int Migrate(const Options& options) {
   if (options.check_floor) document["context"]["floor_check"] = report->floor_check;
   document["rows"] = nlohmann::json::array();
   document["skipped"] = nlohmann::json::array();
-  for (const auto& row : report->rows) document["rows"].push_back(RowToJson(row));
+  for (const auto& row : report->rows)
+    document["rows"].push_back(RowToJson(row, wanted.max_stall_us));
   for (const auto& skipped : report->skipped)
     document["skipped"].push_back({{"row", skipped.row}, {"reason", skipped.reason}});
   PrintJson(document);
@@ -156,6 +162,8 @@ void AddBench(CLI::App& app, Chosen& chosen) {
   auto* bench = app.add_subcommand("bench", "measure this machine");
   bench->require_subcommand(1);
   AddCarry(*bench, chosen);
+  AddBenchCopy(*bench, chosen);
+  AddBenchStall(*bench, chosen);
   auto* migrate = bench->add_subcommand(
       "migrate", "how fast drover relocates memory, beside the floors of the same run");
   auto options = std::make_shared<Options>();
@@ -170,6 +178,8 @@ void AddBench(CLI::App& app, Chosen& chosen) {
   migrate->add_option("--total", options->total, "bytes to move, such as 64m or 4g")
       ->capture_default_str();
   migrate->add_option("--batch", options->batch, "4 KiB pages, or 64k, 2m, up to 16m")
+      ->capture_default_str();
+  migrate->add_option("--max-stall", options->max_stall, "as for move: 200us, 2ms, none")
       ->capture_default_str();
   migrate->add_option("--rounds", options->rounds, "rounds, alternating between the sides")
       ->check(CLI::Range(1, 1000))

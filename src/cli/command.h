@@ -21,7 +21,11 @@ void AddOff(CLI::App& app, Chosen& chosen);
 void AddPages(CLI::App& app, Chosen& chosen);
 void AddTopo(CLI::App& app, Chosen& chosen);
 void AddMove(CLI::App& app, Chosen& chosen);
+void AddMigrators(CLI::App& app, Chosen& chosen);
+void AddTune(CLI::App& app, Chosen& chosen);
 void AddBench(CLI::App& app, Chosen& chosen);
+void AddBenchCopy(CLI::App& bench, Chosen& chosen);
+void AddBenchStall(CLI::App& bench, Chosen& chosen);
 
 // Says an error in one line on stderr and returns its exit code.
 int Fail(const Error& error);

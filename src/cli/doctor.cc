@@ -11,6 +11,7 @@
 #include "cli/sizes.h"
 #include "flow/own_path.h"
 #include "kernel/linux_kernel.h"
+#include "library/profile.h"
 #include "topology/nodes.h"
 
 namespace drover::cli {
@@ -102,11 +103,22 @@ Check AgentCheck() {
           "./dev build, or install both"};
 }
 
+Check CopyCheck() {
+  const library::Known known = library::LoadProfile();
+  const std::string what = fmt::format("--migrator auto is {}", library::WordsOfAuto(known));
+  if (known.profile.has_value())
+    return {"copy engines", true,
+            fmt::format("{}; measured {} ({})", what, known.profile->measured, known.path), ""};
+  return {"copy engines", known.notice.empty(),
+          known.notice.empty() ? what + "; not measured (drover tune)" : known.notice,
+          "drover tune"};
+}
+
 int Doctor(bool json) {
   LinuxKernel kernel;
   const std::vector<Check> checks = {KernelCheck(kernel), UserfaultCheck(), PagemapCheck(),
                                      NodesCheck(),        BalancingCheck(), HugePagesCheck(),
-                                     AgentCheck()};
+                                     AgentCheck(),        CopyCheck()};
   const bool own_path = checks[0].good && checks[1].good;
   const char* verdict = own_path
                             ? "programs started by `drover run` as this user take the own path"

@@ -156,7 +156,7 @@ int DoctorProcess(int pid, bool json) {
   if (!process.has_value()) return Fail(process.error());
   const auto diagnosis = Diagnose(*process);
   if (!diagnosis.has_value()) return Fail(diagnosis.error());
-  const MoveResult plan = library::ResultOf(*diagnosis->plan, false);
+  const MoveResult plan = library::ResultOf(*diagnosis->plan, flow::Job());
   if (json) {
     auto document = JsonHead("doctor");
     document["pid"] = pid;

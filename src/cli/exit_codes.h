@@ -1,6 +1,9 @@
 // drover's exit codes; README lists them for users.
 #pragma once
 
+#include <string>
+#include <utility>
+
 #include "drover/engine.h"
 
 namespace drover::cli {
@@ -30,6 +33,11 @@ inline int ExitCodeOf(Error::Kind kind) {
       break;
   }
   return kExitFailed;
+}
+
+// For what the user has named and what is not there.
+inline Error Unavailable(std::string message) {
+  return {Error::Kind::kUnavailable, std::move(message)};
 }
 
 }  // namespace drover::cli

@@ -22,6 +22,8 @@ void AddGrammar(CLI::App& app, Chosen& chosen) {
   AddPages(app, chosen);
   AddMove(app, chosen);
   AddOff(app, chosen);
+  AddMigrators(app, chosen);
+  AddTune(app, chosen);
   AddBench(app, chosen);
 }
 

@@ -1,24 +1,5 @@
-#include <fmt/format.h>
-
-#include "cli/grammar.h"
+#include "cli/program.h"
 
 int main(int argc, char** argv) {
-  using namespace drover::cli;
-  CLI::App app;
-  Chosen chosen;
-  AddGrammar(app, chosen);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "drover: {}; see `drover --help`\n", error.what());
-    return kExitUsage;
-  }
-  try {
-    return chosen.run();
-  } catch (const std::exception& error) {  // of a library: no memory, most likely
-    fmt::print(stderr, "drover: {}\n", error.what());
-    return kExitFailed;
-  }
+  return drover::cli::RunProgram(argc, argv);
 }

@@ -19,6 +19,7 @@
 #include "cli/witness.h"
 #include "control/client.h"
 #include "kernel/linux_kernel.h"
+#include "library/engines.h"
 #include "library/helper_cpus.h"
 #include "library/result.h"
 #include "report/move_report.h"
@@ -30,11 +31,13 @@
 namespace drover::cli {
 namespace {
 
-struct Options {
+struct MoveOptions {
   int pid = 0;
-  std::string to, from, range, batch = "2m", migrator = "serial", mode = "sync_light";
+  std::string to, from, range, batch = "2m", max_stall = "none", migrator = "serial",
+                               mode = "sync_light", reason = "syscall";
   double retry_for_s = 1;
-  bool json = false, dry_run = false, verify = false, shared = false, unshare = false;
+  bool over_budget = false, json = false, dry_run = false, verify = false, shared = false,
+       unshare = false;
 };
 
 std::atomic<bool> interrupted = false;
@@ -49,7 +52,18 @@ void StopOnInterrupt() {
   sigaction(SIGTERM, &action, nullptr);
 }
 
-std::expected<flow::Job, Error> JobOf(const Options& options, const topology::Nodes& nodes) {
+// A name that is no built-in engine's may be a plugin's that the program was started with.
+std::expected<void, Error> ParseEnginesOf(const MoveOptions& options, flow::Job* job) {
+  auto parsed = library::ParseEngines(options.migrator, {}, job);
+  if (parsed.has_value()) return parsed;
+  const auto process = control::CheckTarget(options.pid);
+  if (!process.has_value()) return parsed;
+  const auto marker = control::FindServingMarker(*process);
+  if (!marker.has_value() || !marker->has_value()) return parsed;
+  return library::ParseEngines(options.migrator, (*marker)->plugins, job);
+}
+
+std::expected<flow::Job, Error> JobOf(const MoveOptions& options, const topology::Nodes& nodes) {
   flow::Job job;
   const auto placement = PlacementOf(options.to, options.from, nodes);
   if (!placement.has_value()) return std::unexpected(placement.error());
@@ -59,6 +73,14 @@ std::expected<flow::Job, Error> JobOf(const Options& options, const topology::No
   if (const auto checked = library::CheckBatch(*batch); !checked.has_value())
     return std::unexpected(checked.error());
   job.batch_bytes = *batch;
+  const auto max_stall_us = ParseStall(options.max_stall);
+  if (!max_stall_us.has_value()) return std::unexpected(max_stall_us.error());
+  if (const auto set = library::SetMaxStall(*max_stall_us, &job); !set.has_value())
+    return std::unexpected(set.error());
+  if (options.over_budget && job.max_stall_ns == 0)
+    return std::unexpected(
+        Error{Error::Kind::kUsage, "--over-budget goes with --max-stall: without it nothing is"});
+  job.over_budget = options.over_budget;
   job.plan_only = options.dry_run;
   job.verify = options.verify;
   job.unshare = options.unshare;
@@ -70,8 +92,12 @@ std::expected<flow::Job, Error> JobOf(const Options& options, const topology::No
   if (options.shared)
     if (const auto able = CheckShared(job.placement); !able.has_value())
       return std::unexpected(able.error());
-  if (const auto parsed = library::ParseMigrator(options.migrator, &job); !parsed.has_value())
+  if (const auto parsed = ParseEnginesOf(options, &job); !parsed.has_value())
     return std::unexpected(parsed.error());
+  if (const auto parsed = library::ParseReason(options.reason, &job); !parsed.has_value())
+    return std::unexpected(parsed.error());
+  if (const auto checked = library::CheckEngines(job); !checked.has_value())
+    return std::unexpected(checked.error());
   if (!options.range.empty()) {
     const auto ranges = ParseRanges(options.range);
     if (!ranges.has_value()) return std::unexpected(ranges.error());
@@ -125,7 +151,7 @@ std::expected<flow::JobResult, Error> PerformAll(const control::ProcessInfo& pro
 }
 
 // The job as one, by what it asks for.
-flow::Job Whole(flow::Job job, const Options& options) {
+flow::Job Whole(flow::Job job, const MoveOptions& options) {
   job.shared = options.shared;
   return job;
 }
@@ -145,13 +171,13 @@ int ExitCodeOf(const flow::JobResult& result) {
 }
 
 // The plan: pages by path, time and window, and the memory that it takes.
-int ShowPlan(const Options& options, const flow::Job& job, const flow::JobResult& plan) {
+int ShowPlan(const MoveOptions& options, const flow::Job& job, const flow::JobResult& plan) {
   if (plan.ended_by != flow::Trouble::kNone) {
     fmt::print(stderr, "drover: {}\n", report::WordsOf(plan.ended_by, plan.ended_detail));
     return ExitCodeOf(plan);
   }
   const Forecast forecast = Predict(job, options.migrator, plan);
-  report::Plan shown{.result = library::ResultOf(plan, false),
+  report::Plan shown{.result = library::ResultOf(plan, job),
                      .seconds = forecast.seconds,
                      .window_us = forecast.window_us,
                      .unknown = forecast.unknown,
@@ -172,7 +198,7 @@ int ShowPlan(const Options& options, const flow::Job& job, const flow::JobResult
   return ExitCodeOf(plan);
 }
 
-int Move(const Options& options) {
+int Move(const MoveOptions& options) {
   // From the first moment on: on a busy machine a look at a large process takes its time, too.
   StopOnInterrupt();
   const auto nodes = topology::ReadNodes("/");
@@ -187,9 +213,10 @@ int Move(const Options& options) {
     fmt::print(stderr, "drover: {}\n", warning);
   if (!options.dry_run) {
     library::HelperCpus().Place(&*job, options.pid);
-    if (job->helper_count + 1 < job->copy_threads)
-      fmt::print(stderr, "drover: {} of {} copy threads: no more CPUs are idle\n",
-                 job->helper_count + 1, job->copy_threads);
+    const uint32_t wanted = migrators::HelpersOf(job->Engines());
+    if (job->helper_count < wanted)
+      fmt::print(stderr, "drover: {} of {} copy threads have a CPU: no more are idle\n",
+                 job->helper_count + 1, wanted + 1);
   }
   const int records = memfd_create("drover-records", MFD_CLOEXEC);
   const Witness witness(options.pid, Whole(*job, options), !options.dry_run);
@@ -212,11 +239,11 @@ int Move(const Options& options) {
   }
   const report::Seen seen{witness.ShareSeenToMove(fates),
                           CountMovedBack(options.pid, job->placement, fates)};
-  const MoveResult shown = library::ResultOf(*result, options.verify);
+  const MoveResult shown = library::ResultOf(*result, *job);
   if (options.json) {
     auto document = JsonHead("move");
     document["pid"] = options.pid;
-    document.update(report::MoveToJson(shown, seen, options.migrator));
+    document.update(report::MoveToJson(shown, seen));
     PrintJson(document);
   } else {
     fmt::print("{}", report::MoveToTable(shown, seen));
@@ -238,7 +265,7 @@ int Move(const Options& options) {
 
 void AddMove(CLI::App& app, Chosen& chosen) {
   auto* move = app.add_subcommand("move", "move the memory of a process while it runs");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<MoveOptions>();
   move->add_option("PID", options->pid, "the process")->required()->check(CLI::PositiveNumber);
   move->add_option("--to", options->to,
                    "target nodes: 1, 0,2-3, all, !0 (all but 0); with several, in proportion to "
@@ -253,10 +280,26 @@ void AddMove(CLI::App& app, Chosen& chosen) {
   move->add_option("--batch", options->batch,
                    "pages that are absent at once: a number of 4 KiB pages, or 64k, 2m, up to 16m")
       ->capture_default_str();
+  move->add_option("--max-stall", options->max_stall,
+                   "how long the program may wait for a page at most, while a CPU is free for the "
+                   "engine: 200us, 2ms, none; batches are made so small. Huge pages that take "
+                   "longer stay, and the report says what would do")
+      ->capture_default_str();
+  move->add_flag("--over-budget", options->over_budget,
+                 "with --max-stall: move those huge pages all the same");
   move->add_option(
           "--migrator", options->migrator,
-          "copy engine: serial, or threads:N (up to 16): N threads, of which all but one run on "
-          "idle CPUs only; fewer where fewer are idle")
+          "copy engines that share each batch, separated by commas: serial; auto: what `drover "
+          "tune` "
+          "has found to be best, by size and reason; threads:N (up to 16): "
+          "N threads, of which all but one run on idle CPUs only, fewer where fewer are idle; "
+          "channels:N (up to 8): a DMA engine in software; for tests null (with --verify), and "
+          "fault:KIND[:over=ENGINE]: fail, fail-all, refuse, late, hang, or with --verify lie, "
+          "short, flip")
+      ->capture_default_str();
+  move->add_option(
+          "--reason", options->reason,
+          "a label for the move, by which copy engines can be chosen: " + library::ReasonNames())
       ->capture_default_str();
   move->add_flag("--dry-run", options->dry_run,
                  "touch nothing: say which pages would move by which path, how long it would take "

@@ -13,7 +13,7 @@
 namespace drover::cli {
 namespace {
 
-struct Options {
+struct PagesOptions {
   int pid = 0;
   bool by_mapping = false, json = false;
 };
@@ -116,7 +116,7 @@ void ShowTable(const control::ProcessInfo& process, const Totals& totals,
       process.pid);
 }
 
-int Pages(const Options& options) {
+int Pages(const PagesOptions& options) {
   const auto process = control::CheckTarget(options.pid);
   if (!process.has_value()) return Fail(process.error());
   const std::vector<int> nodes = NodesToShow();
@@ -165,7 +165,7 @@ int Pages(const Options& options) {
 void AddPages(CLI::App& app, Chosen& chosen) {
   auto* pages = app.add_subcommand(
       "pages", "resident memory of a process by node, kind, page size and movability");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PagesOptions>();
   pages->add_option("PID", options->pid, "the process")->required()->check(CLI::PositiveNumber);
   pages->add_flag("--by-mapping", options->by_mapping, "and each mapping that has pages, in pages");
   pages->add_flag("--json", options->json, "one JSON document on stdout");

@@ -14,13 +14,11 @@
 #include <sstream>
 
 #include "cli/command.h"
+#include "library/engines.h"
+#include "library/plugin_names.h"
 
 namespace drover::cli {
 namespace {
-
-Error Unavailable(std::string message) {
-  return {Error::Kind::kUnavailable, std::move(message)};
-}
 
 // Beside this program (a build folder) or where `cmake --install` puts it.
 std::expected<std::string, Error> FindAgentLibrary() {
@@ -93,13 +91,46 @@ std::expected<void, Error> CheckLoadable(const std::string& path, int depth = 0)
   return only_kernel_path("statically linked");
 }
 
-int Run(const std::vector<std::string>& command, const std::string& children) {
+// Each plugin as two lines, its file and its options, once it has been seen to work in a program
+// that is not drover's own.
+std::expected<std::string, Error> PluginLines(const std::vector<std::string>& migrators) {
+  std::string lines;
+  if (migrators.size() > migrators::kPluginsMax)
+    return std::unexpected(
+        Error{Error::Kind::kUsage, fmt::format("{} plugins are too many; up to {}",
+                                               migrators.size(), migrators::kPluginsMax)});
+  for (const std::string& words : migrators) {
+    const auto found = library::FindPlugin(words);
+    if (!found.has_value()) return std::unexpected(found.error());
+    std::error_code error;
+    const std::string path = std::filesystem::canonical(found->path, error);
+    library::OpenPlugin opened;
+    char why[512];
+    const library::PluginTrouble trouble =
+        library::Open(path.c_str(), found->options.c_str(), library::House::kForeignProcess,
+                      &opened, why, sizeof why);
+    if (trouble != library::PluginTrouble::kNone)
+      return std::unexpected(Error{library::KindOf(trouble), why});
+    library::Close(&opened);
+    lines += path + "\n" + found->options + "\n";
+  }
+  return lines;
+}
+
+int Run(const std::vector<std::string>& command, const std::string& children,
+        const std::vector<std::string>& migrators) {
   const auto agent = FindAgentLibrary();
   if (!agent.has_value()) return Fail(agent.error());
   const auto program = FindProgram(command[0]);
   if (!program.has_value()) return Fail(program.error());
   if (const auto loadable = CheckLoadable(*program); !loadable.has_value())
     return Fail(loadable.error());
+  const auto plugins = PluginLines(migrators);
+  if (!plugins.has_value()) return Fail(plugins.error());
+  if (plugins->empty())
+    unsetenv("DROVER_MIGRATORS");
+  else
+    setenv("DROVER_MIGRATORS", plugins->c_str(), 1);
   const char* preload = std::getenv("LD_PRELOAD");
   const std::string all =
       preload != nullptr && preload[0] != '\0' ? *agent + ":" + preload : *agent;
@@ -126,13 +157,19 @@ void AddRun(CLI::App& app, Chosen& chosen) {
   run->add_option("--children", *children, "programs that it starts get an agent, too: yes or no")
       ->check(CLI::IsMember({"yes", "no"}))
       ->capture_default_str();
+  auto migrators = std::make_shared<std::vector<std::string>>();
+  run->add_option(
+         "--migrator", *migrators,
+         "a plugin to load, NAME[:OPTIONS] or FILE.so[:OPTIONS]; for each once, up to four")
+      ->allow_extra_args(false);
   run->add_option("CMD", *command, "the program and its arguments, after --")->required();
   run->positionals_at_end();
   run->prefix_command(false);
   run->footer(
       "Example: drover run -- redis-server --port 7000\n"
       "drover replaces itself by the program: signals, terminal and exit code are its own.");
-  run->callback([=, &chosen] { chosen.run = [=] { return Run(*command, *children); }; });
+  run->callback(
+      [=, &chosen] { chosen.run = [=] { return Run(*command, *children, *migrators); }; });
 }
 
 }  // namespace drover::cli

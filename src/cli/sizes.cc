@@ -79,6 +79,24 @@ std::expected<std::vector<Range>, Error> ParseRanges(const std::string& text) {
   return ranges;
 }
 
+std::expected<uint64_t, Error> ParseTotal(const std::string& text) {
+  const auto total = ParseSize(text);
+  if (total.has_value() && (*total == 0 || *total % kHugeBytes != 0))
+    return Usage("--total must be a multiple of 2 MiB");
+  return total;
+}
+
+std::expected<double, Error> ParseStall(const std::string& text) {
+  if (text == "none") return 0;
+  double number = 0;
+  const auto [after, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string unit = text.substr(static_cast<size_t>(after - text.data()));
+  const double us = unit == "us" ? 1 : unit == "ms" ? 1e3 : unit == "s" ? 1e6 : 0;
+  if (error != std::errc() || us == 0 || !(number > 0))
+    return Usage(fmt::format("'{}' is no time; write 200us, 2ms or none", text));
+  return number * us;
+}
+
 std::expected<std::vector<int>, Error> ParseNodes(const std::string& text,
                                                   const topology::Nodes& nodes, bool need_memory) {
   std::vector<int> with_memory, ids;

@@ -15,6 +15,12 @@ namespace drover::cli {
 [[nodiscard]] std::expected<uint64_t, Error> ParseSize(const std::string& text,
                                                        uint64_t plain_unit_bytes = 1);
 
+// --total of a benchmark: a size of whole huge pages.
+[[nodiscard]] std::expected<uint64_t, Error> ParseTotal(const std::string& text);
+
+// "200us", "2ms", "1.5s"; "none" is 0. In microseconds.
+[[nodiscard]] std::expected<double, Error> ParseStall(const std::string& text);
+
 // "start-end" or "start+size", hexadecimal with 0x or decimal; several separated by commas. Sorted;
 // refuses empty ones, overlaps and what is off page boundaries.
 [[nodiscard]] std::expected<std::vector<Range>, Error> ParseRanges(const std::string& text);

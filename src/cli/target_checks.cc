@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "cli/exit_codes.h"
 #include "cli/sizes.h"
 #include "flow/headroom.h"
 #include "kernel/linux_kernel.h"
@@ -14,10 +15,6 @@ namespace drover::cli {
 namespace {
 
 using kernel::LinuxKernel;
-
-Error Unavailable(std::string message) {
-  return {Error::Kind::kUnavailable, std::move(message)};
-}
 
 std::expected<void, Error> CheckRanges(LinuxKernel& kernel, int pid, const flow::Job& job) {
   for (uint32_t i = 0; i < job.range_count; ++i) {

@@ -8,12 +8,12 @@
 namespace drover::cli {
 namespace {
 
-constexpr uint64_t kChunkPages = 4096;
+constexpr uint64_t kPagesPerLook = 4096;
 
 // Calls visit(address, entry) for each page of the range that is there.
 template <class Visit>
 void ForEachPage(kernel::LinuxKernel& kernel, Range range, const Visit& visit) {
-  std::vector<kernel::PageRegion> regions(kChunkPages);
+  std::vector<kernel::PageRegion> regions(kPagesPerLook);
   std::vector<kernel::PageEntry> entries;
   uint64_t walk_end = range.start;
   for (Range left = range; !left.empty(); left = {walk_end, range.end() - walk_end}) {
@@ -22,7 +22,7 @@ void ForEachPage(kernel::LinuxKernel& kernel, Range range, const Visit& visit) {
     if (!found.has_value() || walk_end <= left.start) return;
     for (uint64_t k = 0; k < *found; ++k)
       for (uint64_t at = regions[k].start; at < regions[k].end;) {
-        entries.resize(std::min((regions[k].end - at) / kPageBytes, kChunkPages));
+        entries.resize(std::min((regions[k].end - at) / kPageBytes, kPagesPerLook));
         if (kernel.ReadEntries(at, entries) == kernel::Errno::kOk)
           for (size_t i = 0; i < entries.size(); ++i) visit(at + i * kPageBytes, entries[i]);
         at += entries.size() * kPageBytes;

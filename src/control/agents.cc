@@ -44,6 +44,12 @@ std::optional<Marker> ReadMarker(int pid, uint64_t address) {
   marker.build[sizeof marker.build - 1] = '\0';
   for (char& c : marker.build)
     if (c != '\0' && (c < ' ' || c > '~')) c = '?';
+  for (migrators::PluginName& plugin : marker.plugins) {
+    migrators::PluginName checked;
+    plugin.text[sizeof plugin.text - 1] = '\0';
+    if (!migrators::MakePluginName(plugin.view(), &checked)) checked = {};
+    plugin = checked;
+  }
   return marker;
 }
 

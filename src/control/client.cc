@@ -19,6 +19,9 @@ namespace {
 
 constexpr int kAnswerMs = 5000;  // an idle agent answers at once
 constexpr int kCancelLookMs = 100;
+// Somebody else is there who will soon be gone.
+constexpr int kMomentTries = 100;
+constexpr useconds_t kMomentUs = 20'000;
 constexpr const char* kSilent = "it does not answer (is the process stopped?)";
 
 template <class Message>
@@ -54,7 +57,23 @@ Error Client::Lost() const {
                       agent_.process.pid)};
 }
 
-std::expected<Client, Error> Client::Connect(const AgentInfo& agent) {
+Error Client::Silent() const {
+  return {Error::Kind::kFailed, fmt::format("the agent of process {} does not answer (is the "
+                                            "process stopped?); try again",
+                                            agent_.process.pid)};
+}
+
+std::expected<Client, Error> Client::Connect(const AgentInfo& agent, As as) {
+  for (int tries = 0;; ++tries) {
+    bool for_a_moment = false;
+    auto client = TryToConnect(agent, as, &for_a_moment);
+    if (client.has_value() || !for_a_moment || tries == kMomentTries) return client;
+    usleep(kMomentUs);
+  }
+}
+
+std::expected<Client, Error> Client::TryToConnect(const AgentInfo& agent, As as,
+                                                  bool* for_a_moment) {
   const int pid = agent.process.pid;
   if (agent.marker.major != kMajor)
     return std::unexpected(
@@ -97,20 +116,28 @@ std::expected<Client, Error> Client::Connect(const AgentInfo& agent) {
   const ssize_t got = client.Receive(message, sizeof message, nullptr, kAnswerMs);
   Header header;
   if (got >= static_cast<ssize_t>(sizeof header)) std::memcpy(&header, message, sizeof header);
-  if (got >= static_cast<ssize_t>(sizeof(Refused)) && header.type == Type::kRefused) {
-    Refused refused;
-    std::memcpy(&refused, message, sizeof refused);
+  const auto busy = [&](int holder) {
     return std::unexpected(
         Error{Error::Kind::kUnavailable,
               fmt::format("process {} is busy with a move that drover process {} has started; wait "
                           "for it or interrupt it",
-                          pid, refused.holder_pid)});
+                          pid, holder)});
+  };
+  if (got >= static_cast<ssize_t>(sizeof(Refused)) && header.type == Type::kRefused) {
+    Refused refused;
+    std::memcpy(&refused, message, sizeof refused);
+    *for_a_moment = refused.busy == 2 || as == As::kVisitor;
+    return busy(refused.holder_pid);
   }
   if (got < static_cast<ssize_t>(sizeof(Hello)) || header.type != Type::kHello) {
     errno = 0;
     return fail(got < 0 ? kSilent : "it is ending");
   }
   std::memcpy(&client.hello_, message, sizeof client.hello_);
+  if (client.hello_.busy != Hello::Busy::kNo && as == As::kCaller) {
+    *for_a_moment = client.hello_.busy == Hello::Busy::kMoment;
+    return busy(client.hello_.holder_pid);
+  }
   return client;
 }
 
@@ -221,6 +248,26 @@ std::expected<flow::JobResult, Error> Client::Move(
   }
 }
 
+std::expected<MigratorList, Error> Client::Migrators(const MigratorsRequest& request) {
+  auto asked = request;
+  asked.header = Make<MigratorsRequest>(Type::kMigrators).header;
+  if (!Send(&asked, sizeof asked, {})) return std::unexpected(Lost());
+  alignas(8) char message[sizeof(MigratorList) + 256];
+  const ssize_t got = Receive(message, sizeof message, nullptr, kAnswerMs);
+  if (got < 0) return std::unexpected(Silent());
+  MigratorList list;
+  if (got < static_cast<ssize_t>(sizeof list)) return std::unexpected(Lost());
+  std::memcpy(&list, message, sizeof list);
+  if (list.header.type != Type::kMigratorList || list.count > migrators::kKindCount)
+    return std::unexpected(Lost());
+  for (MigratorState& state : list.list) {  // the process's own word
+    state.name.text[sizeof state.name.text - 1] = '\0';
+    for (char& c : state.name.text)
+      if (c != '\0' && (c < ' ' || c > '~')) c = '?';
+  }
+  return list;
+}
+
 std::expected<void, Error> Client::Off() {
   const auto off = Make<Plain>(Type::kOff);
   if (!Send(&off, sizeof off, {})) return std::unexpected(Lost());
@@ -230,11 +277,7 @@ std::expected<void, Error> Client::Off() {
   for (;;) {
     const ssize_t got = Receive(message, sizeof message, nullptr, kAnswerMs);
     if (got == 0) return {};
-    if (got < 0 || std::chrono::steady_clock::now() > until)
-      return std::unexpected(
-          Error{Error::Kind::kFailed, fmt::format("the agent of process {} does not answer (is the "
-                                                  "process stopped?); try again",
-                                                  agent_.process.pid)});
+    if (got < 0 || std::chrono::steady_clock::now() > until) return std::unexpected(Silent());
   }
 }
 

@@ -12,7 +12,11 @@
 //     | <------------- Cancel ------------------ |   any time; a lost connection counts as one
 //     | -------------- Result -----------------> |
 //     | <------------- Off --------------------- |   takes the agent out of work for good
+//     | <------------- Migrators --------------- |   any time: look at or set a copy engine
+//     | -------------- MigratorList -----------> |
 //     | -------------- Refused ----------------> |   busy, or another version
+//
+// While one caller has a job under way another one is heard for Migrators alone (Hello::busy).
 //
 // A caller that has no job under way and says nothing for two seconds gives way to who comes next.
 //
@@ -28,7 +32,7 @@ namespace drover::control {
 inline constexpr uint32_t kMagic = 0x52565244;  // "DRVR"
 // Another major is refused: it changes whenever a Job, a JobResult or one of their enumerations
 // does.
-inline constexpr uint16_t kMajor = 5;
+inline constexpr uint16_t kMajor = 9;
 inline constexpr uint16_t kMinor = 0;  // unknown fields of a newer one are ignored
 inline constexpr uint32_t kMessageBytesMax = 64 << 10;
 inline constexpr char kBuild[32] = "0.1.0";
@@ -44,6 +48,8 @@ enum class Type : uint32_t {
   kResult,
   kOff,
   kRefused,
+  kMigrators,
+  kMigratorList,
 };
 
 struct Header {
@@ -63,6 +69,10 @@ struct Hello {
   uint32_t trouble = 0;        // flow::Trouble: why the own path is not to be had, rights aside
   uint32_t trouble_detail = 0;
   uint32_t fork_events = 0;  // else forks wait for the batch boundary
+  // Another caller is here: with a job (kJob), or only for a moment.
+  enum class Busy : uint32_t { kNo, kJob, kMoment };
+  Busy busy = Busy::kNo;
+  int32_t holder_pid = 0;  // whose
 };
 
 // Descriptors: /dev/userfaultfd, /proc/PID/pagemap.
@@ -104,9 +114,43 @@ struct Plain {  // Cancel, Off
 
 struct Refused {
   Header header;
-  uint32_t busy = 0;       // else: version
+  uint32_t busy = 0;       // 1: with a job; 2: for a moment; else: version
   int32_t holder_pid = 0;  // of the command line that has the running job
 };
+
+// What is to be done to one copy engine. Then all of them are listed.
+struct MigratorsRequest {
+  Header header;
+  enum class Action : uint32_t { kList, kRegister, kUnregister, kSet };
+  Action action = Action::kList;
+  migrators::PluginName name;  // also of a built-in one, without its number; not for kList
+  uint32_t has_reasons = 0, has_smallest = 0;  // of kSet
+  uint32_t reasons = 0;                        // bit n: batches of flow::Reason n
+  uint32_t reserved = 0;
+  uint64_t smallest_bytes = 0;  // of a batch
+};
+
+struct MigratorState {
+  migrators::PluginName name;
+  uint32_t plugin = 0;      // else built in
+  uint32_t registered = 0;  // gets batches
+  uint32_t idle = 0;        // has none, and touches no memory of one
+  uint32_t channels = 0;    // of a plugin, as it reports
+  uint32_t hardware = 0;
+  uint32_t reasons = 0;
+  uint64_t smallest_bytes = 0;
+  uint64_t flags = 0;  // of a plugin: DROVER_MIGRATOR_...
+  migrators::EngineTally tally;
+};
+
+struct MigratorList {
+  Header header;
+  enum class Problem : uint32_t { kNone, kNoSuch, kNoMemory };
+  Problem problem = Problem::kNone;
+  uint32_t count = 0;
+  MigratorState list[migrators::kKindCount];
+};
+static_assert(sizeof(MigratorList) < kMessageBytesMax);
 
 // One record of the memfd: a run of pages of one fate, in the order in which it was booked.
 struct PageRecord {
@@ -137,6 +181,8 @@ struct Marker {
   char build[32] = {};
   char socket_path[108] = {};  // in the process's own mount namespace
   uint32_t seen_calls = 0;     // flow::StandBackSet of what the program was seen to call for
+  uint32_t reserved = 0;
+  migrators::PluginName plugins[migrators::kPluginsMax];  // that the agent has, by place
 };
 
 }  // namespace drover::control

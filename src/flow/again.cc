@@ -127,8 +127,7 @@ void PutAside::Fill(Piece* piece, uint64_t end) {
 
 // Of the run at hand: how far a piece of whole huge pages reaches; its start: there is none.
 uint64_t PutAside::HugeEnd(const AgainRun& run) {
-  const uint64_t batch_bytes = engine_.job->batch_bytes;
-  const uint64_t room = batch_bytes > kHugeBytes ? RoundDown(batch_bytes, kHugeBytes) : kHugeBytes;
+  const uint64_t room = engine_.budget.HugeBytes();
   uint64_t limit = run.address + run.pages * kPageBytes, end = run.address;
   if (limit > run.address + room) limit = run.address + room;
   if (limit > mapping_.range.end()) limit = mapping_.range.end();
@@ -162,8 +161,7 @@ bool PutAside::Next(Piece* piece) {
   uint64_t end = HugeEnd(run);
   piece->huge = end > run.address;
   if (!piece->huge) {
-    const uint64_t batch_bytes = engine_.job->batch_bytes;
-    end = RoundDown(run.address, batch_bytes) + batch_bytes;
+    end = engine_.budget.EndOfSmall(run.address);
     // Not into the next huge page, which may be whole.
     if (run.huge && end > run.address + kHugeBytes) end = run.address + kHugeBytes;
     if (end > mapping_.range.end()) end = mapping_.range.end();

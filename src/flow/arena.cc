@@ -70,4 +70,12 @@ void AddOwn(Engine& engine, Range range) {
   if (engine.own_count < kOwnRangesMax && !range.empty()) engine.own[engine.own_count++] = range;
 }
 
+void RemoveOwn(Engine& engine, Range range) {
+  for (uint32_t i = 0; i < engine.own_count; ++i)
+    if (engine.own[i] == range) {
+      engine.own[i] = engine.own[--engine.own_count];
+      return;
+    }
+}
+
 }  // namespace drover::flow

@@ -27,6 +27,13 @@ enum class PageState : uint8_t {
   kRestored,   // the live address has a page with the old content that is not the target
 };
 
+// Which target a page has.
+enum class Side : uint8_t {
+  kFirst,  // in the batch's pool
+  kOther,  // in its other pool, because a copy engine that is late still has the first one
+  kNone,   // none: the original goes back
+};
+
 struct Batch {
   Range live;  // the registered range; empty: no batch
   uint64_t page_count = 0;
@@ -34,19 +41,31 @@ struct Batch {
   Node target;        // invalid: the node where each page is
   uint64_t area = 0;  // isolation area and pool, same layout as `live`
   uint64_t pool = 0;
-  uint64_t opened_ns = 0;  // begin of the window; 0: none is open
-  bool any_away = false;   // a page has been isolated
-  uint32_t refusals = 0;   // since then
+  uint64_t other_pool = 0;                        // the same again; 0: there is none
+  uint64_t opened_ns = 0;                         // begin of the window; 0: none is open
+  uint64_t opened_cycles = 0, closed_cycles = 0;  // the same, and its end, by the CPU's clock
+  uint64_t window_ns = 0;                         // of the window that has closed, and
+  uint64_t window_pages = 0;  // how many pages were absent in it; 0: none was opened
+  bool any_away = false;      // a page has been isolated
+  uint32_t refusals = 0;      // since then
   uint32_t refusals_before = 0, refusals_before_max = kRefusalsPerWindowMax;
   uint32_t agains = 0;
   uint32_t followed_count = 0;
   Range followed[kFollowedRangesMax];  // registered because the application moved them
   bool follows_more = false;           // and others, for which there was no room
-  bool for_helpers = false;            // no helper holds its addresses, nor may one later
+  bool for_engines = false;            // no copy engine holds its addresses, so one may
+  bool has_others = false;             // targets in the other pool
   bool guarded = false;                // set to MADV_DONTFORK by the engine
   PageState state[kBatchPagesMax];
   Why why[kBatchPagesMax];
-  uint64_t address[kBatchPagesMax];  // where each page belongs now; a remap changes it
+  Side side[kBatchPagesMax];
+  uint8_t copied_by[kBatchPagesMax];  // migrators::Kind, or kByCpu
+  uint64_t address[kBatchPagesMax];   // where each page belongs now; a remap changes it
+
+  static constexpr uint8_t kByCpu = 0xff;
+  uint64_t TargetOf(uint64_t i) const {
+    return (side[i] == Side::kOther ? other_pool : pool) + i * kPageBytes;
+  }
 
   static constexpr uint64_t kNone = ~uint64_t{0};
   // The page that belongs at `address` now, or kNone.

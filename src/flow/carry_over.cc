@@ -64,10 +64,9 @@ PageState MoveAround(Engine& engine, Carrier& carrier, uint64_t page, bool huge,
 
 LateWrite CarryOver(Engine& engine, KeptPage& page, bool huge, Node target) {
   LateWrite late{.address = page.live, .bytes = 0, .fate = LateFate::kConflict};
-  Carrier carrier(engine.copy, page, &late);
-  migrators::Migrator* const migrator = engine.migrator;
+  Carrier carrier(engine.copy.small, page, &late);
   Verifier* const verifier = engine.verifier;
-  engine.migrator = &carrier;
+  engine.instead = &carrier;
   engine.verifier = nullptr;  // its originals are the live page's, and are freed at once
   PageState state = PageState::kRefused;
   for (const bool as_huge : {huge, !huge}) {
@@ -75,7 +74,7 @@ LateWrite CarryOver(Engine& engine, KeptPage& page, bool huge, Node target) {
     state = MoveAround(engine, carrier, page.live, as_huge, target);
     if (state != PageState::kRefused && state != PageState::kWanted) break;
   }
-  engine.migrator = migrator;
+  engine.instead = nullptr;
   engine.verifier = verifier;
   if (state == PageState::kWithdrawn || state == PageState::kDropped) late.fate = LateFate::kGone;
   if (state == PageState::kRemapped && carrier.carried()) late.fate = LateFate::kCarriedOver;

@@ -138,18 +138,16 @@ bool Collector::CutPiece(Piece* piece) {
     return false;
   }
   const kernel::PageRegion first = *found_first;
-  const uint64_t batch_bytes = engine_.job->batch_bytes;
   const uint64_t end = stretch_.end();
   const bool huge = (first.categories & kPageHuge) != 0 && first.start % kHugeBytes == 0 &&
                     first.end - first.start >= kHugeBytes;
   uint64_t piece_end;
   if (huge) {
-    const uint64_t room =
-        batch_bytes > kHugeBytes ? RoundDown(batch_bytes, kHugeBytes) : kHugeBytes;
+    const uint64_t room = engine_.budget.HugeBytes();
     const uint64_t whole_end = RoundDown(first.end, kHugeBytes);
     piece_end = whole_end - first.start < room ? whole_end : first.start + room;
   } else {
-    piece_end = RoundDown(first.start, batch_bytes) + batch_bytes;
+    piece_end = engine_.budget.EndOfSmall(first.start);
     // Another mapping layout of the batch's pages would not be congruent with the areas.
     if (piece_end > end) piece_end = end;
   }

@@ -1,10 +1,11 @@
 #include "flow/phases.h"
+#include "flow/targets.h"
 
 namespace drover::flow {
 namespace {
 
-// Longer than any copy of a batch takes, unless the engine hangs.
-constexpr uint64_t kMigratorPatienceNs = 10'000'000'000;
+using migrators::Answer;
+using migrators::Folio;
 
 bool AllIsolated(const Batch& batch, uint64_t first, uint64_t count) {
   for (uint64_t i = first; i < first + count; ++i)
@@ -17,6 +18,7 @@ bool AllIsolated(const Batch& batch, uint64_t first, uint64_t count) {
 uint64_t ListFolios(Engine& engine) {
   const Batch& batch = engine.batch;
   const uint64_t step = batch.folio_pages();
+  const migrators::CopyFunction copy = engine.copy.For(batch.live.length);
   uint64_t count = 0;
   for (uint64_t first = 0; first < batch.page_count; first += step) {
     const uint64_t source = batch.area + first * kPageBytes;
@@ -27,9 +29,134 @@ uint64_t ListFolios(Engine& engine) {
     }
     for (uint64_t i = 0; batch.huge && i < step; ++i)
       if (batch.state[first + i] == PageState::kIsolated)
-        engine.copy(target + i * kPageBytes, source + i * kPageBytes, kPageBytes);
+        copy(target + i * kPageBytes, source + i * kPageBytes, kPageBytes);
   }
   return count;
+}
+
+uint64_t PageOf(const Batch& batch, const Folio& folio) {
+  return (folio.source - batch.area) / kPageBytes;
+}
+
+EngineTally& TallyOf(Engine& engine, const Slot& slot) {
+  return engine.result->engines[static_cast<uint32_t>(slot.holder.kind)];
+}
+
+// Offers folios [first, first + count) of the batch to the engine of a slot.
+bool Takes(Engine& engine, Slot& slot, std::span<const Folio> part, uint64_t first) {
+  slot.count = 0;
+  Holder& holder = slot.holder;
+  const auto reason = static_cast<uint32_t>(engine.job->reason);
+  const uint64_t batch_bytes = engine.batch.live.length;
+  // (The place may be another plugin's by now.)
+  const migrators::Spec spec{.kind = holder.kind};
+  if (holder.entered || !engine.registry.Knows({&spec, 1}, engine.job->plugins) ||
+      !slot.terms.Allow(reason, batch_bytes) ||
+      !engine.registry.Enter(holder.kind, reason, batch_bytes))
+    return false;
+  holder.entered = true;
+  // (A plugin may have come, or have been changed for another one, since the job began.)
+  if (migrators::IsPlugin(holder.kind)) holder.engine = engine.registry.PluginAt(holder.kind);
+  for (uint64_t i = 0; i < part.size(); ++i) slot.folios[i] = part[i];
+  EngineTally& tally = TallyOf(engine, slot);
+  if (holder.engine->Submit({slot.folios, part.size()}) != Answer::kTaken) {
+    ++tally.refused;
+    (void)Settle(engine, holder);
+    return false;
+  }
+  ++tally.batches;
+  slot.first = first;
+  slot.count = part.size();
+  return true;
+}
+
+// In equal parts to those who take them; what one refuses falls to the ones behind it.
+void ShareOut(Engine& engine, std::span<const Folio> folios) {
+  uint64_t given = 0;
+  for (uint32_t i = 0; i < engine.slot_count; ++i) {
+    const uint64_t left = folios.size() - given, part = left / (engine.slot_count - i);
+    engine.slots[i].count = 0;
+    if (part > 0 && Takes(engine, engine.slots[i], folios.subspan(given, part), given))
+      given += part;
+  }
+}
+
+// While a late engine has the targets they are used for nothing else: these folios get others, or
+// none, and then the originals go back.
+void Retarget(Engine& engine, std::span<Folio> folios) {
+  Batch& batch = engine.batch;
+  const uint64_t step = batch.folio_pages();
+  const auto refuse = [](Batch& of, uint64_t first, uint64_t count, Why why) {
+    for (uint64_t i = first; i < first + count; ++i) {
+      of.side[i] = Side::kNone;
+      of.why[i] = why;
+    }
+  };
+  if (batch.other_pool != 0) {
+    ReadyPool(engine, batch.other_pool);
+    batch.has_others = true;
+  }
+  for (uint64_t k = 0; k < folios.size();) {
+    const uint64_t first = PageOf(batch, folios[k]);
+    uint64_t end = first;  // of a run without gaps
+    for (; k < folios.size() && PageOf(batch, folios[k]) == end; ++k)
+      for (const uint64_t after = end + step; end < after; ++end) batch.side[end] = Side::kOther;
+    if (batch.other_pool == 0)
+      refuse(batch, first, end - first, Why::kNoTargetMemory);
+    else
+      FillTargets(engine, batch.other_pool, first, end - first, refuse);
+  }
+  for (Folio& folio : folios) {
+    const uint64_t first = PageOf(batch, folio);
+    folio.target = batch.TargetOf(first);
+    engine.result->pages_retargeted += batch.side[first] == Side::kOther ? step : 0;
+  }
+}
+
+// Takes the marks over. Whoever is late gets no other part before it has answered.
+void Gather(Engine& engine, Slot& slot, std::span<Folio> folios) {
+  if (slot.count == 0) return;
+  const uint64_t deadline_ns = engine.kernel.NowNs() + kMigratorPatienceNs +
+                               engine.batch.page_count * kMigratorPatiencePerPageNs;
+  Batch& batch = engine.batch;
+  EngineTally& tally = TallyOf(engine, slot);
+  const std::span mine = folios.subspan(slot.first, slot.count);
+  slot.holder.late = !slot.holder.engine->Poll(deadline_ns);
+  if (slot.holder.late) {
+    ++tally.late;
+    tally.fallen_back += slot.count * batch.folio_pages();
+    if (RuleHolds(Rule::kQuarantine)) Retarget(engine, mine);
+    return;
+  }
+  bool all = true;
+  for (uint64_t i = 0; i < slot.count; ++i) {
+    mine[i].copied = slot.folios[i].copied;
+    if (!mine[i].copied) tally.fallen_back += batch.folio_pages();
+    all = all && mine[i].copied;
+    const uint64_t first = PageOf(batch, mine[i]);
+    for (uint64_t k = first; mine[i].copied && k < first + batch.folio_pages(); ++k)
+      batch.copied_by[k] = static_cast<uint8_t>(slot.holder.kind);
+  }
+  if (!all) ++tally.failed;
+  (void)Settle(engine, slot.holder);
+}
+
+// The engines that work on this thread come first, while the others are at it by themselves; then
+// those that may have no answer at all.
+void GatherAll(Engine& engine, std::span<Folio> folios) {
+  const auto rank_of = [](migrators::Kind kind) {
+    if (kind == migrators::Kind::kFault) return 2;
+    return kind == migrators::Kind::kChannels || migrators::IsPlugin(kind) ? 1 : 0;
+  };
+  for (int rank = 0; rank <= 2; ++rank)
+    for (uint32_t i = 0; i < engine.slot_count; ++i)
+      if (rank_of(engine.slots[i].holder.kind) == rank) Gather(engine, engine.slots[i], folios);
+}
+
+// By one engine, for a batch that is not to be shared.
+void CopyInstead(Engine& engine, std::span<Folio> folios) {
+  if (engine.instead->Submit(folios) == Answer::kTaken)
+    (void)engine.instead->Poll(engine.kernel.NowNs() + kMigratorPatienceNs);
 }
 
 }  // namespace
@@ -41,13 +168,36 @@ void Copy(Engine& engine) {
   const std::span folios(engine.folios, ListFolios(engine));
   engine.lock.Unlock();
   if (folios.empty()) return;
-  // The second areas are never given to helpers: nobody would know when they let go of them.
-  const bool offered = engine.migrator != engine.helpers || engine.batch.for_helpers;
-  if (offered && engine.migrator->Submit(folios) == migrators::Answer::kTaken)
-    while (!engine.migrator->Poll(engine.kernel.NowNs() + kMigratorPatienceNs)) {
-    }
-  for (const migrators::Folio& folio : folios)
-    if (!folio.copied) engine.copy(folio.target, folio.source, folio.length_bytes);
+  if (engine.instead != nullptr) {
+    CopyInstead(engine, folios);
+  } else if (engine.batch.for_engines) {
+    // (The second areas are never given away: nobody would know when they are let go of.)
+    ShareOut(engine, folios);
+    GatherAll(engine, folios);
+  }
+  const migrators::CopyFunction copy = engine.copy.For(migrators::BytesOf(folios));
+  for (const Folio& folio : folios)
+    if (!folio.copied && engine.batch.side[PageOf(engine.batch, folio)] != Side::kNone &&
+        RuleHolds(Rule::kCopyUnmarked))
+      copy(folio.target, folio.source, folio.length_bytes);
+}
+
+void TallyCopies(Engine& engine) {
+  const Batch& batch = engine.batch;
+  for (uint64_t i = 0; i < batch.page_count; ++i) {
+    if (batch.state[i] != PageState::kRemapped) continue;
+    if (batch.copied_by[i] == Batch::kByCpu)
+      ++engine.result->pages_by_cpu;
+    else
+      ++engine.result->engines[batch.copied_by[i]].pages;
+  }
+  for (uint32_t i = 0; i < engine.slot_count; ++i) {
+    const auto kind = engine.slots[i].holder.kind;
+    const EngineTally& now = engine.result->engines[static_cast<uint32_t>(kind)];
+    EngineTally& counted = engine.counted[static_cast<uint32_t>(kind)];
+    engine.registry.Count(kind, now - counted);
+    counted = now;
+  }
 }
 
 }  // namespace drover::flow

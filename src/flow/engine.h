@@ -7,6 +7,7 @@
 #pragma once
 
 #include "flow/batch.h"
+#include "flow/budget.h"
 #include "flow/control_blocks.h"
 #include "flow/gate.h"
 #include "flow/headroom.h"
@@ -14,8 +15,8 @@
 #include "flow/marks.h"
 #include "flow/rules.h"
 #include "flow/self_test.h"
+#include "flow/slot.h"
 #include "kernel/kernel.h"
-#include "migrators/migrator.h"
 #include "threads/threads.h"
 
 namespace drover::flow {
@@ -48,7 +49,7 @@ struct Parts {
   kernel::Kernel& kernel;
   threads::Threads& threads;
   Gate& gate;
-  migrators::CopyFunction copy;
+  migrators::CopyFunctions copy;
   ControlBlockLayout control_blocks;
   YoungThreads* young = nullptr;    // the gate's record of threads, where pthread_create passes it
   uint32_t engine_threads = 0;      // threads without a control block that are the house's own
@@ -78,6 +79,11 @@ class Observer {
   virtual void PagesDone(uint64_t address, uint64_t pages, int32_t target, Outcome outcome,
                          Why why) = 0;
   virtual Next GoOn(const JobResult& so_far) = 0;
+  // A window over `live` has closed; cycles by the CPU's clock (cycles.h).
+  virtual void WindowClosed(Range live, uint64_t opened_cycles, uint64_t closed_cycles,
+                            bool preempted) {
+    (void)live, (void)opened_cycles, (void)closed_cycles, (void)preempted;
+  }
 
  protected:
   ~Observer() = default;
@@ -126,7 +132,7 @@ struct Engine {
   kernel::Kernel& kernel;
   threads::Threads& threads;
   Gate& gate;
-  migrators::CopyFunction copy;
+  migrators::CopyFunctions copy;
   ControlBlockLayout layout;
   YoungThreads* young;
   uint32_t engine_threads;
@@ -151,7 +157,7 @@ struct Engine {
   // Own memory: never moved. The arena that holds this object, stacks, and what the house adds.
   uint32_t own_count = 0;
   Range own[kOwnRangesMax];
-  // The second ones are for batches while a helper of the migrator holds the first ones.
+  // The second ones are for batches while a copy engine holds the first ones.
   Areas areas[2];
   bool first_areas_held = false;
   uint64_t spare_page = 0;  // for the barrier
@@ -161,11 +167,18 @@ struct Engine {
   const Job* job = nullptr;
   JobResult* result = nullptr;
   Observer* observer = nullptr;
-  migrators::Migrator* migrator = nullptr;
-  migrators::Migrator* helpers = nullptr;  // the one that may hold addresses
-  Verifier* verifier = nullptr;            // with Job::verify
+  uint32_t slot_count = 0;
+  Slot slots[migrators::kEnginesPerJobMax];
+  migrators::Migrator* instead = nullptr;           // of all those, for a batch of its own
+  migrators::Registry registry;                     // outlasts the job
+  EngineTally counted[migrators::kKindCount] = {};  // of the job, what the registry knows of
+  // Plugins that had not answered when their job ended.
+  uint32_t stuck_count = 0;
+  Holder stuck[migrators::kPluginsMax];
+  Verifier* verifier = nullptr;  // with Job::verify
   Range verifier_room;
   Headroom headroom;
+  Budget budget;
   bool huge_disabled = false;  // no huge page can be had in this process
   uint64_t spread_given[kNodesMax] = {};
   // While pages refuse although their child is gone, a write fault before the window mends that.
@@ -188,6 +201,7 @@ struct Engine {
   // Pages put aside for the kernel path: folio address, pages, and why the own path did not take
   // them.
   uint32_t kernel_count = 0;
+  uint64_t kernel_page_count = 0;  // of all of them
   uint64_t kernel_address[kKernelChunkPages];
   uint32_t kernel_pages[kKernelChunkPages];
   int32_t kernel_target[kKernelChunkPages];

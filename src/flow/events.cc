@@ -11,9 +11,12 @@ void NoteWaiter(Engine& engine, uint64_t page_index, int32_t thread) {
   for (uint32_t i = 0; i < engine.waiter_count; ++i)
     if (engine.waiters[i].page_index == page_index && engine.waiters[i].thread == thread) return;
   if (engine.waiter_count == kWaitersMax) return;
-  // It came after the queue was last seen empty, and it cannot have waited before the window.
+  // It came after the queue was last seen empty, not before the window, and before now. The kernel
+  // does not say when: the middle is off by half of that at most, and not to one side.
   uint64_t since_ns = engine.queue_empty_ns;
   if (since_ns < engine.batch.opened_ns) since_ns = engine.batch.opened_ns;
+  const uint64_t now_ns = engine.kernel.NowNs();
+  if (now_ns > since_ns) since_ns += (now_ns - since_ns) / 2;
   engine.waiters[engine.waiter_count++] = {page_index, thread, since_ns};
 }
 

@@ -3,6 +3,7 @@
 #include <new>
 
 #include "flow/again.h"
+#include "flow/crew.h"
 #include "flow/events.h"
 #include "flow/fork_guard.h"
 #include "flow/kernel_path.h"
@@ -13,8 +14,6 @@
 #include "flow/table.h"
 #include "flow/unlike.h"
 #include "flow/verify.h"
-#include "migrators/serial.h"
-#include "migrators/threads.h"
 
 namespace drover::flow {
 namespace {
@@ -22,26 +21,76 @@ namespace {
 using kernel::Advice;
 using kernel::Errno;
 
-// Frees what a batch has left: originals in the area, unused pages in the pool.
-void FreeAreas(Engine& engine, uint64_t area, uint64_t pool, uint64_t length, bool keep_area) {
+// Where a batch had its pages.
+struct Spots {
+  uint64_t area, pool, other_pool, length;
+};
+
+// Frees what a batch has left: originals in the area, unused pages in the pool. Targets that a late
+// copy engine has are not freed before it answers.
+void FreeAreas(Engine& engine, const Spots& spots, bool keep_area) {
   const PhaseTimer timer(engine, Phase::kRelease);
   if (!RuleHolds(Rule::kFreeOriginals))
-    for (uint64_t i = 0; i < length / kPageBytes; ++i)
+    for (uint64_t i = 0; i < spots.length / kPageBytes; ++i)
       if (engine.batch.state[i] == PageState::kRemapped)
-        engine.copy(area + i * kPageBytes, engine.spare_page, kPageBytes);
-  if (!keep_area) (void)engine.kernel.Advise({area, length}, Advice::kDontNeed);
-  (void)engine.kernel.Advise({pool, length}, Advice::kDontNeed);
+        engine.copy.small(spots.area + i * kPageBytes, engine.spare_page, kPageBytes);
+  const auto free = [&](uint64_t start) {
+    (void)engine.kernel.Advise({start, spots.length}, Advice::kDontNeed);
+  };
+  if (!keep_area) free(spots.area);
+  const bool held = engine.first_areas_held && engine.batch.for_engines;
+  if (!held) free(spots.pool);
+  if (engine.batch.has_others) free(spots.other_pool);
+}
+
+// Whether the mover has had its CPU all the time.
+class Watch {
+ public:
+  explicit Watch(kernel::Kernel& kernel)
+      : kernel_(kernel),
+        switches_(kernel.CountSwitches()),
+        begin_ns_(kernel.NowNs()),
+        cpu_ns_(kernel.ThreadCpuNs()) {}
+
+  // To another thread, or to the host of this machine: what is stolen is no CPU time of the
+  // thread's, and no switch. Time in which it slept by itself is not lost; and a switch to the
+  // engine's own fault thread, which takes a few microseconds, is no excuse.
+  bool HasLostCpu() const {
+    const uint64_t cpu_ns = kernel_.ThreadCpuNs() - cpu_ns_, all_ns = kernel_.NowNs() - begin_ns_;
+    const kernel::Switches now = kernel_.CountSwitches();
+    const bool slept = now.voluntary != switches_.voluntary;
+    const bool switched = now.involuntary != switches_.involuntary;
+    return all_ns > cpu_ns + kLostCpuNs && (switched || !slept);
+  }
+
+ private:
+  kernel::Kernel& kernel_;
+  const kernel::Switches switches_;
+  const uint64_t begin_ns_, cpu_ns_;
+};
+
+void NoteWindow(Engine& engine, bool preempted) {
+  const Batch& batch = engine.batch;
+  if (batch.window_pages == 0) return;
+  engine.observer->WindowClosed(batch.live, batch.opened_cycles, batch.closed_cycles, preempted);
+  if (preempted) {
+    ++engine.result->windows_preempted;
+    return;
+  }
+  if (engine.budget.NoteWindow(batch.huge, batch.window_pages / batch.folio_pages(),
+                               batch.window_ns))
+    ++engine.result->windows_over_budget;
 }
 
 }  // namespace
 
 bool MoveBatch(Engine& engine) {
   Batch& batch = engine.batch;
-  const uint64_t area = batch.area, pool = batch.pool, length = batch.live.length;
+  const Spots spots{batch.area, batch.pool, batch.other_pool, batch.live.length};
   Prepare(engine);
   if (RuleHolds(Rule::kGate) && !CloseGate(engine)) {
     CloseTable(engine);
-    FreeAreas(engine, area, pool, length, false);
+    FreeAreas(engine, spots, false);
     return false;
   }
   engine.threads.AllowIdentitySignal(false);
@@ -54,84 +103,27 @@ bool MoveBatch(Engine& engine) {
     going_on = FindDontFork(engine);
   if (going_on && OpenBatch(engine)) {
     if (RuleHolds(Rule::kPinMover)) engine.kernel.PinThread();
-    const uint64_t switches = engine.kernel.InvoluntarySwitches();
+    const Watch watch(engine.kernel);
     Isolate(engine);
     Copy(engine);
     if (engine.verifier != nullptr) engine.verifier->Compare();
     Remap(engine);
-    if (engine.kernel.InvoluntarySwitches() != switches) ++engine.result->windows_preempted;
+    NoteWindow(engine, watch.HasLostCpu());
     engine.kernel.UnpinThread();
     Release(engine);
+    TallyCopies(engine);
     kept = engine.verifier != nullptr && engine.verifier->Keep();
     ++engine.result->batches;
   }
   if (RuleHolds(Rule::kGate)) engine.gate.Open();
   engine.threads.AllowIdentitySignal(true);
   CloseTable(engine);
-  if (HelpersHoldAddresses(engine)) engine.first_areas_held = true;
-  FreeAreas(engine, area, pool, length, kept);
+  if (EnginesHoldAddresses(engine)) engine.first_areas_held = true;
+  FreeAreas(engine, spots, kept);
   return going_on;
 }
 
 namespace {
-
-// Migrator and threads of one job.
-class Crew {
- public:
-  Crew(Engine& engine, const Job& job)
-      : engine_(engine),
-        job_(job),
-        serial_(engine.copy),
-        threads_(engine.copy, engine.kernel, engine.threads) {
-    engine.migrator = &serial_;
-    if (job.own_path && !job.plan_only) Start();
-  }
-  ~Crew() {
-    Stop();
-    engine_.migrator = nullptr;
-  }
-  Crew(const Crew&) = delete;
-  Crew& operator=(const Crew&) = delete;
-
-  void Restart() {
-    if (!running_) return;
-    Stop();
-    Start();
-  }
-
- private:
-  void Start() {
-    engine_.fault_thread_stops.store(false, std::memory_order_relaxed);
-    if (engine_.threads.Start(FaultThread, &engine_) != Errno::kOk) {
-      engine_.result->own_path_trouble = Trouble::kNoThreads;
-      return;
-    }
-    running_ = true;
-    if (job_.engine != CopyEngine::kThreads) return;
-    // Fewer helpers than asked for are no trouble: the caller copies what they do not.
-    const std::span cpus(job_.helper_cpus, job_.helper_count);
-    engine_.result->copy_threads = 1 + threads_.Start(cpus);
-    engine_.kernel.KeepOff(cpus);
-    engine_.migrator = engine_.helpers = &threads_;
-  }
-  void Stop() {
-    if (!running_) return;
-    StopFaultThread(engine_);
-    engine_.kernel.KeepOff({});
-    threads_.Stop();
-    engine_.threads.JoinAll();
-    engine_.result->late_chunks = threads_.late_chunks();
-    engine_.helpers = nullptr;
-    if (engine_.first_areas_held) TakeFirstAreasBack(engine_);
-    running_ = false;
-  }
-
-  Engine& engine_;
-  const Job& job_;
-  bool running_ = false;
-  migrators::Serial serial_;
-  migrators::ThreadsMigrator threads_;
-};
 
 // What a job needs; large, so it stands in the engine's memory, not on a stack.
 struct Desk {
@@ -223,20 +215,25 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   engine.job = &job;
   engine.result = result;
   engine.observer = &observer;
+  const migrators::CopyFunctions house_copy = engine.copy;
+  engine.copy = FunctionsOf(job.copy_ways, house_copy);
   engine.headroom = Headroom();
+  engine.budget.Begin(job);
   uint64_t huge_enabled = 1;  // Linux 5.0
   engine.huge_disabled =
       StatusNumber(engine.kernel, "THP_enabled:", &huge_enabled) && huge_enabled == 0;
   engine.kernel_count = 0;
+  engine.kernel_page_count = 0;
+  for (EngineTally& counted : engine.counted) counted = {};
   engine.again.count = 0;
   for (uint64_t& given : engine.spread_given) given = 0;
   constexpr uint64_t kRoomBytes = RoundUp(sizeof(Desk), kPageBytes);
   const auto room = engine.kernel.Map(kRoomBytes);
   if (!room.has_value()) {
+    engine.copy = house_copy;
     result->ended_by = Trouble::kNoMemory;
     return;
   }
-  const uint32_t own_before = engine.own_count;
   AddOwn(engine, {*room, kRoomBytes});
   (void)engine.kernel.Advise({*room, kRoomBytes}, Advice::kDontFork);
   // Making and joining threads takes a lock of libc's that a setuid holds while it waits for us.
@@ -255,11 +252,14 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
     desk->~Desk();
     Verifier::Unmake(engine);  // no helper reads there any more
   }
+  if (result->not_moved_why[static_cast<uint32_t>(Why::kOverBudget)] > 0)
+    result->smallest_budget_ns = engine.budget.SmallestThatWouldDo();
   engine.kernel.Unmap({*room, kRoomBytes});
-  engine.own_count = own_before;
+  RemoveOwn(engine, {*room, kRoomBytes});
   result->own_count = 0;
   for (const Range& own : engine.OwnRanges()) result->own[result->own_count++] = own;
   result->wall_ns = engine.kernel.NowNs() - begin_ns;
+  engine.copy = house_copy;
   engine.job = nullptr;
   engine.observer = nullptr;
 }

@@ -19,6 +19,7 @@ Range ArenaOf(const Engine& engine);
 // it.
 [[nodiscard]] std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes);
 void AddOwn(Engine& engine, Range range);
+void RemoveOwn(Engine& engine, Range range);  // that was added
 
 // One batch, whose table is filled: from prepare to release. Pages end as kRemapped, kRestored,
 // kDropped, kWithdrawn or kRefused. False: the own path is over for this job (the result says why).

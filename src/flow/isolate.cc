@@ -1,3 +1,4 @@
+#include "flow/cycles.h"
 #include "flow/events.h"
 #include "flow/fork_guard.h"
 #include "flow/phases.h"
@@ -97,11 +98,16 @@ bool EmptyArea(Engine& engine) {
   return engine.kernel.Advise(area, Advice::kDontNeed) == Errno::kOk;
 }
 
+void MarkOpened(Engine& engine) {
+  engine.batch.opened_ns = engine.kernel.NowNs();
+  engine.batch.opened_cycles = Cycles();
+}
+
 // From now on somebody may wait for a page.
 void NoteAway(Engine& engine) {
   if (engine.batch.any_away) return;
   engine.batch.any_away = true;
-  engine.batch.opened_ns = engine.kernel.NowNs();
+  MarkOpened(engine);
 }
 
 // After an answer that is not full success the page table of the isolation area says what is out.
@@ -243,7 +249,7 @@ void Isolate(Engine& engine) {
   Batch& batch = engine.batch;
   engine.lock.Lock();
   if (RuleHolds(Rule::kDrainBeforeOut)) Drain(engine);
-  batch.opened_ns = engine.kernel.NowNs();
+  MarkOpened(engine);
   MoveOut(engine);
   KeepHugeWhole(batch);
   for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, Why::kNotTried);

@@ -2,6 +2,8 @@
 
 #include <initializer_list>
 
+#include "flow/rules.h"
+
 namespace drover::flow {
 
 namespace {
@@ -21,15 +23,24 @@ bool IsWholePages(const Range& range) {
 }  // namespace
 
 bool IsValid(const Job& job) {
-  for (const bool* flag : {&job.placement.same, &job.plan_only, &job.verify, &job.unshare,
-                           &job.shared, &job.own_path, &job.kernel_path})
+  for (const bool* flag :
+       {&job.placement.same, &job.plan_only, &job.verify, &job.unshare, &job.shared, &job.own_path,
+        &job.kernel_path, &job.expendable, &job.over_budget})
     if (!IsFlag(*flag)) return false;
   if (job.batch_bytes == 0 || job.batch_bytes > kBatchBytesMax ||
-      job.batch_bytes % kPageBytes != 0 || job.range_count > kRangesMax || job.copy_threads < 1 ||
-      job.copy_threads > kCopyThreadsMax || job.helper_count >= job.copy_threads ||
-      job.left_out_count > kLeftOutMax || job.mode > Mode::kSync ||
-      job.retry_for_ns > kRetryForNsMax ||
-      (job.engine != CopyEngine::kSerial && job.engine != CopyEngine::kThreads))
+      job.batch_bytes % kPageBytes != 0 || job.range_count > kRangesMax ||
+      (job.max_stall_ns != 0 &&
+       (job.max_stall_ns < kMaxStallNsLeast || job.max_stall_ns > kMaxStallNsMost)) ||
+      job.helper_count >= migrators::kThreadsMax || job.left_out_count > kLeftOutMax ||
+      job.mode > Mode::kSync || job.retry_for_ns > kRetryForNsMax || job.reason >= Reason::kCount ||
+      job.copy_ways.small > migrators::CopyWay::kCount ||
+      job.copy_ways.large > migrators::CopyWay::kCount ||
+      job.engine_count > migrators::kEnginesPerJobMax)
+    return false;
+  for (const migrators::Spec& spec : job.Engines())
+    if (!IsValid(spec)) return false;
+  if (CheckTogether(job.Engines()) != migrators::SpecError::kNone ||
+      (RuleHolds(Rule::kNoLiars) && job.TrustsALiar()))
     return false;
   uint64_t at = 0;
   for (uint32_t i = 0; i < job.range_count; ++i) {

@@ -3,11 +3,16 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "flow/limits.h"
 #include "kernel/types.h"
+#include "migrators/copy_function.h"
+#include "migrators/registry.h"
 
 namespace drover::flow {
+
+using migrators::EngineTally;
 
 // Why a page was not moved. The words for users stand in report/why.h.
 enum class Why : uint8_t {
@@ -36,6 +41,7 @@ enum class Why : uint8_t {
   kSeveralProcesses,  // mapped by several processes, or several times
   kNotMovable,        // the kernel does not move this kind
   kKernelRefused,     // the kernel's move_pages refused for another cause
+  kOverBudget,        // its window would be longer than Job::max_stall_ns
   kCount
 };
 inline constexpr uint32_t kWhyCount = static_cast<uint32_t>(Why::kCount);
@@ -75,16 +81,35 @@ enum class Mode : uint8_t {
   kSync,       // seven rounds within Job::retry_for_ns
 };
 
-enum class CopyEngine : uint8_t { kSerial, kThreads };
+// Why pages move: a label that the caller gives, by the kernel's names (enum migrate_reason). A
+// copy engine may be set to take only some of them.
+enum class Reason : uint8_t {
+  kSyscall,
+  kCompaction,
+  kNumaMisplaced,
+  kDemotion,
+  kMemoryHotplug,
+  kMempolicyMbind,
+  kContigRange,
+  kLongtermPin,
+  kCount
+};
+inline constexpr uint32_t kReasonCount = static_cast<uint32_t>(Reason::kCount);
 
 struct Job {
   Placement placement;
   uint64_t batch_bytes = kBatchBytesDefault;  // a multiple of the page size, up to kBatchBytesMax
-  CopyEngine engine = CopyEngine::kSerial;
-  uint32_t copy_threads = 1;  // as asked for, the caller included
-  // Where the helpers are put (topology/helpers.h); fewer than asked for where CPUs are busy.
+  // How long a window may be, while the mover has its CPU: batches are made so small; 0: as large
+  // as batch_bytes says.
+  uint64_t max_stall_ns = 0;
+  bool over_budget = false;  // what does not fit by itself is moved all the same
+  Reason reason = Reason::kSyscall;
+  migrators::CopyWays copy_ways;  // by which the CPU copies
+  // The copy engines that share each batch (migrators/spec.h).
+  uint32_t engine_count = 1;
+  // Where their helpers are put (topology/helpers.h); fewer than wanted where CPUs are busy.
   uint32_t helper_count = 0;
-  int16_t helper_cpus[kCopyThreadsMax] = {};  // negative: anywhere
+  int16_t helper_cpus[migrators::kThreadsMax] = {};  // negative: anywhere
   bool plan_only = false;  // say what would become of each page, and touch nothing
   bool verify = false;     // compare each copy, and look for late writes (verify.h)
   Mode mode = Mode::kSyncLight;
@@ -104,8 +129,22 @@ struct Job {
   uint32_t left_out_count = 0;
   Range left_out[kLeftOutMax] = {};
 
+  migrators::Spec engines[migrators::kEnginesPerJobMax] = {};
+  migrators::Terms terms[migrators::kEnginesPerJobMax] = {};  // of each, for this job
+  // What the plugins among them are called, by place.
+  migrators::PluginName plugins[migrators::kPluginsMax] = {};
+  // The memory is the caller's to lose: engines that do not copy may take it without `verify`.
+  bool expendable = false;
+
   // Are pages of files and of shared memory asked for?
   bool AsksForFiles() const { return shared || range_count > 0; }
+  std::span<const migrators::Spec> Engines() const { return {engines, engine_count}; }
+  // Would an engine of this job's tell that it has copied what it has not, unseen?
+  bool TrustsALiar() const {
+    for (const migrators::Spec& spec : Engines())
+      if (migrators::MayLie(spec)) return !verify && !expendable;
+    return false;
+  }
 };
 
 // Is every field within its bounds, and are the ranges whole pages, rising and disjoint? What comes
@@ -144,6 +183,7 @@ enum class Trouble : uint8_t {
   kTargetVanished,  // the process ended
   kNoAgent,         // the process was not started by `drover run`
   kNoSocket,        // the agent found no folder for its socket
+  kNoSuchEngine,    // a plugin that the request names is not there (any more)
   kBadJob,          // the request is not one that this engine understands
   kDescriptors,     // too few descriptors are left below RLIMIT_NOFILE
   kDontForkRanges,  // no fork events, and what is inherited could not be looked up
@@ -202,18 +242,25 @@ struct JobResult {
   Histogram stalls;   // waits of application threads on windows
   Histogram windows;  // from move-out to move-in
   uint64_t windows_preempted = 0;
+  uint64_t windows_over_budget = 0;  // of those that were not
+  // By which pages of Why::kOverBudget would be moved, as far as was seen; 0: there are none.
+  uint64_t smallest_budget_ns = 0;
   uint64_t windows_guarded = 0;  // in which a child made by an inline system call had no mapping
   uint64_t batches = 0;          // of a plan: that the job would make
   uint64_t rounds = 0;           // after the walk, for pages that were busy
   uint64_t pages_unshared = 0;   // with Job::unshare: that got a copy of their own
   // What happened on the way; for the curious and for tests.
-  uint64_t moves_denied = 0;     // pages that MOVE moved and denied
-  uint64_t ladder_steps = 0;     // pages put back behind the first rung
-  uint64_t ladder_copies = 0;    // of those, by UFFDIO_COPY
-  uint64_t first_touches = 0;    // faults on pages that were never there
-  uint64_t children_filled = 0;  // holes filled in children
-  uint32_t copy_threads = 1;     // that there were, the caller included
-  uint64_t late_chunks = 0;      // whose helper lost its CPU, so that the caller copied them
+  uint64_t moves_denied = 0;                        // pages that MOVE moved and denied
+  uint64_t ladder_steps = 0;                        // pages put back behind the first rung
+  uint64_t ladder_copies = 0;                       // of those, by UFFDIO_COPY
+  uint64_t first_touches = 0;                       // faults on pages that were never there
+  uint64_t children_filled = 0;                     // holes filled in children
+  EngineTally engines[migrators::kKindCount] = {};  // by migrators::Kind
+  uint64_t pages_by_cpu = 0;      // of those by the own path: that no engine had copied
+  uint64_t pages_retargeted = 0;  // whose target a late engine still had, so that they got another
+  uint32_t copy_threads = 1;      // that there were, the mover included
+  uint64_t helper_cpu_ns = 0;     // CPU time of the copy engines' threads, the mover's not
+  uint64_t late_chunks = 0;       // whose helper lost its CPU, so that the mover copied them, too
   // With Job::verify.
   uint64_t pages_compared = 0;
   uint64_t copied_again = 0;  // copies that differed from their originals before they were remapped

@@ -36,11 +36,15 @@ Why WhyOfStatus(int32_t status, Errno call_error, Why own) {
 // One call for entries [first, end), which have one target. Returns the first without a status.
 uint32_t Send(Engine& engine, uint32_t first, uint32_t end, Errno* error) {
   const uint32_t count = end - first;
+  const uint64_t begin_ns = engine.kernel.NowNs();
   const auto left = engine.kernel.MovePages(
       {engine.kernel_address + first, count}, {engine.kernel_target + first, count},
       {engine.kernel_status + first, count},
       engine.job->shared ? kernel::Whose::kAll : kernel::Whose::kOnlyOwn);
   *error = left.has_value() ? Errno::kOk : left.error();
+  uint64_t pages = 0;
+  for (uint32_t i = first; i < end; ++i) pages += engine.kernel_pages[i];
+  engine.budget.NoteKernelCall(pages, engine.kernel.NowNs() - begin_ns);
   uint32_t tried = first;
   while (tried < end && engine.kernel_status[tried] != kNotWritten) ++tried;
   return tried;
@@ -125,11 +129,14 @@ void KernelPathFlush(Engine& engine) {
     }
   }
   engine.kernel_count = 0;
+  engine.kernel_page_count = 0;
   if (error == Errno::kNoProcess) engine.result->ended_by = Trouble::kTargetVanished;
 }
 
 void KernelPathAdd(Engine& engine, uint64_t address, uint64_t pages, int32_t target, Why why) {
+  if (engine.budget.IsFull(engine.kernel_page_count, pages)) KernelPathFlush(engine);
   const uint32_t i = engine.kernel_count++;
+  engine.kernel_page_count += pages;
   engine.kernel_address[i] = address;
   engine.kernel_pages[i] = static_cast<uint32_t>(pages);
   engine.kernel_target[i] = target;

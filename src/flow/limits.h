@@ -21,6 +21,11 @@ inline constexpr uint32_t kAgainsPerWindowMax = 64;
 inline constexpr uint64_t kDeniedPagesMax = 512;
 // Ranges that became registered because the application moved them inside a window.
 inline constexpr uint32_t kFollowedRangesMax = 64;
+// Of a window: time that the mover had no CPU, from which on it is called preempted.
+inline constexpr uint64_t kLostCpuNs = 20'000;
+inline constexpr uint64_t kMaxStallNsLeast = 10'000, kMaxStallNsMost = 10'000'000'000;
+// Tries to end the registration of the engine's own memory, which only a lack of memory can refuse.
+inline constexpr uint32_t kUnregisterTriesMax = 64;
 // Looks behind a mapping that grows again and again while its registration is ended.
 inline constexpr uint32_t kGrowthTriesMax = 64;
 // Pages that the application threw away and that have not been seen absent yet.
@@ -29,11 +34,15 @@ inline constexpr uint32_t kMarksMax = kMarkSlots / 4 * 3;
 // Threads of the application whose control blocks are looked up.
 inline constexpr uint32_t kControlBlocksMax = 16384;
 inline constexpr uint32_t kRangesMax = 64;
-inline constexpr uint32_t kOwnRangesMax = 16;
+inline constexpr uint32_t kOwnRangesMax = 32;
 // Ranges that a job does not ask for: an agent's memory, and its image.
 inline constexpr uint32_t kLeftOutMax = 2 * kOwnRangesMax;
 inline constexpr uint32_t kNodesMax = 64;
-inline constexpr uint32_t kCopyThreadsMax = 16;
+// How long a batch waits for the answer of a copy engine: a part that all take, and one by size.
+inline constexpr uint64_t kMigratorPatienceNs = 50'000'000;
+// At the end of a job, for a plugin that has not let go of everything.
+inline constexpr uint64_t kPluginPatienceNs = 1'000'000'000;
+inline constexpr uint64_t kMigratorPatiencePerPageNs = 40'000;  // 0.1 GB/s
 // Threads that wait on one window and are told apart in the stall figures.
 inline constexpr uint32_t kWaitersMax = 1024;
 // Children of children that may be waiting for their holes at once, one forked by the other. Each

@@ -16,9 +16,11 @@ void Prepare(Engine& engine);
 // isolate, second half: move-out. From here on the window is open.
 void Isolate(Engine& engine);
 
-// copy: every isolated folio into its target, and a second time by the CPU where the migrator did
-// not mark it.
+// copy: every isolated folio into its target, by the job's copy engines, and by the CPU where none
+// of them has marked it. Where an engine is late its folios get other targets.
 void Copy(Engine& engine);
+// Behind the remap: who copied what has moved.
+void TallyCopies(Engine& engine);
 
 // remap: move-in, the commit point of each page; closes the window.
 void Remap(Engine& engine);

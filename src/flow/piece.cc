@@ -38,6 +38,9 @@ void PieceMover::MoveTo(int16_t target) {
   JobResult& result = *engine_.result;
   if (piece.huge && engine_.huge_disabled && piece.not_own == Why::kNone)
     piece.not_own = Why::kHugeDisabled;
+  if (piece.huge && piece.not_own == Why::kNone) engine_.budget.MeasureHuge(engine_, target);
+  if (piece.not_own == Why::kNone && engine_.budget.IsOver(piece.huge))
+    piece.not_own = Why::kOverBudget;
   const Why cause = piece.not_own != Why::kNone ? piece.not_own : Why::kOwnPathRefused;
   for (uint64_t i = 0; i < pages(); ++i) state_[i] = PageState::kRefused, why_[i] = cause;
   if (engine_.marks.overflowed() && result.own_path_trouble == Trouble::kNone)
@@ -127,7 +130,7 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
     if (batch.state[i] == PageState::kNotWanted) continue;
     state_[i] = batch.state[i] == PageState::kWanted ? PageState::kRefused : batch.state[i];
     why_[i] = batch.state[i] == PageState::kWanted ? Why::kOwnPathRefused : batch.why[i];
-    if (state_[i] != PageState::kRefused) why_[i] = Why::kNone;
+    if (state_[i] != PageState::kRefused && state_[i] != PageState::kRestored) why_[i] = Why::kNone;
     if (piece.huge && state_[i] == PageState::kRemapped) ++engine_.result->moved_huge;
   }
   return going_on;
@@ -205,8 +208,7 @@ void PieceMover::Settle(int16_t target) {
     } else if (state_[i] == PageState::kDropped || state_[i] == PageState::kWithdrawn) {
       Book(engine_, address, count, target, Outcome::kGone, Why::kNone);
     } else {
-      SettleLeft(address, count, target,
-                 state_[i] == PageState::kRestored ? Why::kMappingChanged : why_[i]);
+      SettleLeft(address, count, target, why_[i] == Why::kNone ? Why::kMappingChanged : why_[i]);
     }
     i = end;
   }
@@ -215,7 +217,8 @@ void PieceMover::Settle(int16_t target) {
 void PieceMover::SettleLeft(uint64_t address, uint64_t count, int16_t target, Why cause) {
   const Job& job = *engine_.job;
   const bool kernel_path =
-      job.kernel_path && !job.placement.same && target >= 0 && piece.not_own != Why::kNotMovable;
+      job.kernel_path && !job.placement.same && target >= 0 && piece.not_own != Why::kNotMovable &&
+      piece.not_own != Why::kOverBudget;  // the program would wait as long for the kernel
   if (kernel_path && job.plan_only) {
     PredictKernelPath(address, count, target, cause);
     return;

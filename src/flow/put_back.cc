@@ -17,6 +17,7 @@ class Ladder {
  private:
   // Moves target pages [at, end) in; what the page table says has arrived is marked.
   Errno MoveRun(uint64_t at, uint64_t end);
+  Errno MoveBack(uint64_t at, uint64_t end);
   uint64_t RunEnd(uint64_t at, uint64_t last) const;
   bool Holds(uint64_t page) const;
   // The last rungs, for one page and from its original: the target has been given up.
@@ -24,18 +25,19 @@ class Ladder {
   // One try of UFFDIO_COPY. True: the page has a place, or none is left for it.
   bool CopyOrDrop(uint64_t at);
 
-  uint64_t PoolPage(uint64_t i) const { return batch_.pool + i * kPageBytes; }
+  uint64_t PoolPage(uint64_t i) const { return batch_.TargetOf(i); }
   uint64_t AreaPage(uint64_t i) const { return batch_.area + i * kPageBytes; }
 
   Engine& engine_;
   Batch& batch_;
 };
 
-// A run: isolated pages whose live addresses follow one another.
+// A run: isolated pages whose live addresses and targets follow one another.
 uint64_t Ladder::RunEnd(uint64_t at, uint64_t last) const {
   uint64_t end = at + 1;
   while (end < last && batch_.state[end] == PageState::kIsolated &&
-         batch_.address[end] == batch_.address[end - 1] + kPageBytes)
+         batch_.address[end] == batch_.address[end - 1] + kPageBytes &&
+         batch_.side[end] == batch_.side[at])
     ++end;
   return end;
 }
@@ -71,10 +73,23 @@ Errno Ladder::MoveRun(uint64_t at, uint64_t end) {
   return answer.error;
 }
 
+// Where there is no target: the originals themselves, whole huge pages among them.
+Errno Ladder::MoveBack(uint64_t at, uint64_t end) {
+  const auto answer =
+      engine_.kernel.Move(batch_.address[at], AreaPage(at), (end - at) * kPageBytes);
+  kernel::PageEntry* entries = engine_.entries;
+  const bool known = engine_.kernel.ReadEntries(AreaPage(at), {entries, end - at}) == Errno::kOk;
+  for (uint64_t i = at; i < end; ++i)
+    if (answer.error == Errno::kOk || (known && !entries[i - at].holds_page()))
+      batch_.state[i] = PageState::kRestored;
+  return answer.error;
+}
+
 void Ladder::Climb(uint64_t at, uint64_t last) {
   while (batch_.state[at] == PageState::kIsolated) {
     const uint64_t run_end = RunEnd(at, last);
-    Errno error = MoveRun(at, run_end);
+    const bool has_target = batch_.side[at] != Side::kNone;
+    Errno error = has_target ? MoveRun(at, run_end) : MoveBack(at, run_end);
     if (batch_.state[at] != PageState::kIsolated) return;
     if (error == Errno::kAgain) {  // a change is under way: its event comes first
       Drain(engine_);
@@ -87,7 +102,7 @@ void Ladder::Climb(uint64_t at, uint64_t last) {
     }
     ++engine_.result->ladder_steps;
     const auto mapping = engine_.kernel.NextMapping(batch_.address[at]);
-    if (mapping.has_value() && mapping->range.Contains(batch_.address[at])) {
+    if (has_target && mapping.has_value() && mapping->range.Contains(batch_.address[at])) {
       const uint64_t pages_left = (mapping->range.end() - batch_.address[at]) / kPageBytes;
       if (pages_left < run_end - at) {
         error = MoveRun(at, at + pages_left);
@@ -101,7 +116,8 @@ void Ladder::Climb(uint64_t at, uint64_t last) {
 void Ladder::RestoreOriginal(uint64_t at) {
   // COPY allocates a page, so one of the two copies goes first: the target. From here on an empty
   // pool says nothing any more; what proves an arrival is that the original has left the area.
-  (void)engine_.kernel.Advise({PoolPage(at), kPageBytes}, kernel::Advice::kDontNeed);
+  if (batch_.side[at] != Side::kNone)
+    (void)engine_.kernel.Advise({PoolPage(at), kPageBytes}, kernel::Advice::kDontNeed);
   for (;;) {
     if (CopyOrDrop(at)) return;
     Drain(engine_);

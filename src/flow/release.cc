@@ -1,6 +1,7 @@
 #include "flow/events.h"
 #include "flow/fork_guard.h"
 #include "flow/phases.h"
+#include "flow/table.h"
 
 namespace drover::flow {
 
@@ -65,7 +66,7 @@ void Release(Engine& engine) {
   (void)engine.kernel.Wake(batch.live);
   LetGoOf(engine, batch.live);
   LetGoOfGrowth(engine, batch.live);
-  Unwatch(engine, {batch.area, batch.live.length});
+  (void)UnwatchOwn(engine, {batch.area, batch.live.length});
   engine.lock.Lock();
   // What the application has carried away by mremap is still registered, and its event may come
   // only now: the kernel raises it after the mapping has moved. Till it is read every call of this

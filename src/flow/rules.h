@@ -50,6 +50,9 @@ enum class Rule : uint32_t {
   kBoundAgains,       // a window does not wait for ever for a change of mappings
   kSortKinds,         // what the own path cannot take is sorted out by its kind of mapping
   kTellPinsApart,     // a pinned page is told apart from one that is shared
+  kQuarantine,        // what a late copy engine may write to is not used
+  kCopyUnmarked,      // what a copy engine has not copied the CPU copies
+  kNoLiars,           // engines that mark what they have not copied, only where that is found out
   kKeepShared,        // shared pages get copies only where that is asked for
   kCount
 };

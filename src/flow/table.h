@@ -10,14 +10,41 @@ struct BatchPlace {
   bool huge = false;
   Node target;
   uint64_t area = 0, pool = 0;  // of the same length as `live`
-  bool for_helpers = false;     // in the first areas: may the migrator's helpers copy there
+  uint64_t other_pool = 0;      // for targets in place of those that a late copy engine has
+  bool for_engines = false;     // in the first areas: may copy engines have it
 };
 
-inline bool HelpersHoldAddresses(const Engine& engine) {
-  return engine.helpers != nullptr && engine.helpers->HoldsAddresses();
+// Has it let go of all that it had? Then it has left, and may be taken out of the registry.
+inline bool Settle(Engine& engine, Holder& holder) {
+  if (!holder.entered) return true;
+  if (holder.late && holder.engine->Poll(0)) holder.late = false;  // its answer counts no more
+  if (holder.late || holder.engine->HoldsAddresses()) return false;
+  holder.entered = false;
+  engine.registry.Leave(holder.kind);
+  return true;
 }
 
-// A helper that was late may have touched what was free by then.
+// May a copy engine still read or write in the first areas?
+inline bool EnginesHoldAddresses(Engine& engine) {
+  bool any = false;
+  for (uint32_t i = 0; i < engine.slot_count; ++i)
+    any = !Settle(engine, engine.slots[i].holder) || any;
+  uint32_t still = 0;
+  for (uint32_t i = 0; i < engine.stuck_count; ++i)
+    if (!Settle(engine, engine.stuck[i])) engine.stuck[still++] = engine.stuck[i];
+  engine.stuck_count = still;
+  return any || still > 0;
+}
+
+// While the engine's own memory is registered, freeing it is an event, and whoever frees waits
+// until it has been read: for ever, where the fault thread has ended. False: it could not be ended.
+[[nodiscard]] inline bool UnwatchOwn(Engine& engine, Range range) {
+  for (uint32_t tries = 0; tries < kUnregisterTriesMax; ++tries)
+    if (engine.kernel.Unregister(range) == kernel::Errno::kOk) return true;
+  return false;
+}
+
+// An engine that was late may have touched what was free by then.
 inline void TakeFirstAreasBack(Engine& engine) {
   const Areas& areas = engine.areas[0];
   for (const uint64_t area : {areas.area_small, areas.pool_small, areas.area_huge, areas.pool_huge})
@@ -28,17 +55,19 @@ inline void TakeFirstAreasBack(Engine& engine) {
 // In the engine's own areas: as `live` stands in its slots of huge pages, so that there is one page
 // table on each side.
 inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target) {
-  const bool held = HelpersHoldAddresses(engine);
+  const bool held = EnginesHoldAddresses(engine);
   if (engine.first_areas_held && !held) TakeFirstAreasBack(engine);
   engine.first_areas_held = held;
   const Areas& areas = engine.areas[held ? 1 : 0];
+  const Areas& others = engine.areas[1];
   const uint64_t shift = live.start % kHugeBytes;
   return {.live = live,
           .huge = huge,
           .target = target,
           .area = (huge ? areas.area_huge : areas.area_small) + shift,
           .pool = (huge ? areas.pool_huge : areas.pool_small) + shift,
-          .for_helpers = !held};
+          .other_pool = held ? 0 : (huge ? others.pool_huge : others.pool_small) + shift,
+          .for_engines = !held};
 }
 
 // From now on events find the pages for which wanted(i) says true.
@@ -50,6 +79,8 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   for (uint64_t i = 0; i < batch.page_count; ++i) {
     batch.state[i] = wanted(i) ? PageState::kWanted : PageState::kNotWanted;
     batch.why[i] = Why::kNone;
+    batch.side[i] = Side::kFirst;
+    batch.copied_by[i] = Batch::kByCpu;
     batch.address[i] = place.live.start + i * kPageBytes;
   }
   batch.live = place.live;
@@ -57,9 +88,10 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   batch.target = place.target;
   batch.area = place.area;
   batch.pool = place.pool;
-  batch.for_helpers = place.for_helpers;
+  batch.other_pool = place.other_pool;
+  batch.for_engines = place.for_engines;
   batch.refusals = batch.refusals_before = batch.agains = 0;
-  batch.any_away = false;
+  batch.any_away = batch.has_others = false;
   engine.lock.Unlock();
 }
 

@@ -5,6 +5,7 @@
 #include "flow/carry_over.h"
 #include "flow/checksum.h"
 #include "flow/flow.h"
+#include "flow/table.h"
 
 namespace drover::flow {
 namespace {
@@ -41,7 +42,9 @@ bool Verifier::Make(Engine& engine) {
 void Verifier::Unmake(Engine& engine) {
   if (engine.verifier == nullptr) return;
   engine.verifier = nullptr;
-  engine.kernel.Unmap(engine.verifier_room);
+  RemoveOwn(engine, engine.verifier_room);
+  // (Better lost than waited for.)
+  if (UnwatchOwn(engine, engine.verifier_room)) engine.kernel.Unmap(engine.verifier_room);
 }
 
 void Verifier::JudgeAll() {
@@ -56,11 +59,15 @@ bool Verifier::HasRoom(Range live, bool huge, Node target) {
 }
 
 uint64_t Verifier::RoomFor(Range live, bool huge, Node target) {
+  // A copy engine that is late may still read an original, and so put a page where none must be.
+  if (EnginesHoldAddresses(engine_)) return 0;
   while (!HasRoom(live, huge, target)) {
     JudgeOldest();
     headroom_ = Headroom();
   }
-  return RingOf(huge).PlaceFor(live.length);
+  const uint64_t place = RingOf(huge).PlaceFor(live.length);
+  (void)engine_.kernel.Advise({place, live.length}, Advice::kDontNeed);  // (or has done so)
+  return place;
 }
 
 void Verifier::Compare() {
@@ -74,12 +81,13 @@ void Verifier::Compare() {
   engine_.lock.Unlock();
   for (uint64_t k = 0; k < count; ++k) {  // (an event may drop some of them meanwhile)
     const uint64_t i = isolated_[k];
-    const uint64_t original = batch.area + i * kPageBytes, copy = batch.pool + i * kPageBytes;
+    const uint64_t original = batch.area + i * kPageBytes, copy = batch.TargetOf(i);
+    if (batch.side[i] == Side::kNone) continue;
     bool equal = false;
     checksums_[i] = CompareAndSum(copy, original, &equal);
     for (int tries = 0; tries < kTries && !equal; ++tries) {
       if (tries == 0) ++engine_.result->copied_again;
-      engine_.copy(copy, original, kPageBytes);
+      engine_.copy.small(copy, original, kPageBytes);
       checksums_[i] = CompareAndSum(copy, original, &equal);
     }
     ++engine_.result->pages_compared;
@@ -89,6 +97,7 @@ void Verifier::Compare() {
 bool Verifier::Keep() {
   const Batch& batch = engine_.batch;
   KeptRing& ring = RingOf(batch.huge);
+  if (!engine_.verifier_room.Contains(batch.area)) return false;
   bool any = false;
   engine_.lock.Lock();
   for (uint64_t i = 0; i < batch.page_count; ++i) {

@@ -119,8 +119,9 @@ class FailingKernel : public Kernel {
     if (Fails()) return std::unexpected(error_);
     return real_.LookAtSocket(descriptor);
   }
-  uint64_t InvoluntarySwitches() override { return real_.InvoluntarySwitches(); }
+  Switches CountSwitches() override { return real_.CountSwitches(); }
   uint64_t NowNs() override { return real_.NowNs(); }
+  uint64_t ThreadCpuNs() override { return real_.ThreadCpuNs(); }
   void PinThread() override { real_.PinThread(); }
   void UnpinThread() override { real_.UnpinThread(); }
   void BecomeHelper(int32_t cpu) override { real_.BecomeHelper(cpu); }

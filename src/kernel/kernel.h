@@ -23,6 +23,10 @@ namespace drover::kernel {
 // Stands for "the descriptor of this process" where a child's descriptor may stand, too.
 inline constexpr int kOwnUserfault = -1;
 
+struct Switches {
+  uint64_t voluntary = 0, involuntary = 0;
+};
+
 class Kernel {
  public:
   // ---- userfaultfd (one descriptor with events, opened and shaken hands with before)
@@ -110,10 +114,11 @@ class Kernel {
   [[nodiscard]] virtual Errno VisitDescriptors(Visit visit, void* context) = 0;
   // What kind of socket a descriptor of the process is. kPerm: it may not be looked at.
   [[nodiscard]] virtual Result<SocketKind> LookAtSocket(int descriptor) = 0;
-  // How often the calling thread has lost its CPU against its will (getrusage).
-  virtual uint64_t InvoluntarySwitches() = 0;
+  // How often the calling thread has given up its CPU, and lost it against its will (getrusage).
+  virtual Switches CountSwitches() = 0;
   // CLOCK_MONOTONIC.
   virtual uint64_t NowNs() = 0;
+  virtual uint64_t ThreadCpuNs() = 0;  // CPU time of the calling thread
   // Binds the calling thread to the CPU that it runs on, until UnpinThread.
   virtual void PinThread() = 0;
   virtual void UnpinThread() = 0;

@@ -65,8 +65,9 @@ class LinuxKernel final : public Kernel {
   Errno VisitDescriptors(Visit visit, void* context) override;
   Result<SocketKind> LookAtSocket(int descriptor) override;
   Result<uint64_t> ListMarked(Marked how, std::span<Range> ranges) override;
-  uint64_t InvoluntarySwitches() override;
+  Switches CountSwitches() override;
   uint64_t NowNs() override;
+  uint64_t ThreadCpuNs() override;
   void PinThread() override;
   void UnpinThread() override;
   void BecomeHelper(int32_t cpu) override;

@@ -197,11 +197,11 @@ Result<SocketKind> LinuxKernel::LookAtSocket(int descriptor) {
   return kind;
 }
 
-uint64_t LinuxKernel::InvoluntarySwitches() {
+Switches LinuxKernel::CountSwitches() {
   rusage usage;
   constexpr int64_t kThisThread = 1;
-  if (RawSyscall(__NR_getrusage, Arg(kThisThread), AddressOf(&usage)) < 0) return 0;
-  return static_cast<uint64_t>(usage.ru_nivcsw);
+  if (RawSyscall(__NR_getrusage, Arg(kThisThread), AddressOf(&usage)) < 0) return {};
+  return {static_cast<uint64_t>(usage.ru_nvcsw), static_cast<uint64_t>(usage.ru_nivcsw)};
 }
 
 Result<uint64_t> LinuxKernel::RobustListOf(int32_t thread) {
@@ -226,10 +226,22 @@ Result<uint64_t> LinuxKernel::ReadFile(const char* path, std::span<char> buffer)
   return used;
 }
 
-uint64_t LinuxKernel::NowNs() {
+namespace {
+
+uint64_t ReadClockNs(uint64_t clock) {
   timespec now;
-  RawSyscall(__NR_clock_gettime, CLOCK_MONOTONIC, AddressOf(&now));
+  RawSyscall(__NR_clock_gettime, clock, AddressOf(&now));
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
+
+uint64_t LinuxKernel::NowNs() {
+  return ReadClockNs(CLOCK_MONOTONIC);
+}
+
+uint64_t LinuxKernel::ThreadCpuNs() {
+  return ReadClockNs(CLOCK_THREAD_CPUTIME_ID);
 }
 
 void LinuxKernel::PinThread() {

@@ -16,8 +16,10 @@
 #include "kernel/linux_kernel.h"
 #include "kernel/raw_syscall.h"
 #include "library/control_block_layout.h"
+#include "library/engines.h"
 #include "library/fork_gate.h"
 #include "library/helper_cpus.h"
+#include "library/hosted_plugins.h"
 #include "library/own_memory.h"
 #include "library/result.h"
 #include "migrators/copy_function.h"
@@ -48,7 +50,8 @@ class HostedEngine final : public Engine, private flow::Observer {
 
   ~HostedEngine() override {
     if (gate_ != &own_gate_) library::CloseForkGate();
-    if (engine_ != nullptr) kernel_.Unmap(flow::ArenaOf(*engine_));
+    // (Else a plugin may still write there: better lost than reused.)
+    if (plugins_.CloseAll() && engine_ != nullptr) kernel_.Unmap(flow::ArenaOf(*engine_));
     for (const Range stacks : {stacks_, mover_stack_})
       if (!stacks.empty()) kernel_.Unmap(stacks);
     kernel_.Close();
@@ -57,16 +60,36 @@ class HostedEngine final : public Engine, private flow::Observer {
   std::expected<void, Error> Start(const Options& options);
   std::expected<MoveResult, Error> Move(const MoveRequest& request) override;
   void Cancel() override { cancelled_.store(true, std::memory_order_relaxed); }
+  std::expected<std::string, Error> LoadMigrator(const std::string& path,
+                                                 const std::string& options) override {
+    return plugins_.Load(path, options);
+  }
+  std::expected<void, Error> UnloadMigrator(const std::string& name, double timeout_s) override {
+    return plugins_.Unload(name, timeout_s);
+  }
+  std::expected<void, Error> SetMigrator(const std::string& name,
+                                         const MigratorSettings& settings) override {
+    return plugins_.Set(name, settings);
+  }
+  std::vector<MigratorState> Migrators() override { return plugins_.List(); }
   std::string OwnPathRefused() const override { return report::WordsOf(trouble_, 0); }
 
  private:
   bool OpenUserfault(uint64_t features);
   flow::Trouble OpenOwnPath();
-  std::expected<flow::Job, Error> JobOf(const MoveRequest& request) const;
+  std::expected<flow::Job, Error> JobOf(const MoveRequest& request);
   void PagesDone(uint64_t, uint64_t pages, int32_t, flow::Outcome, flow::Why) override {
     pages_done_ += pages;
   }
   flow::Next GoOn(const flow::JobResult& so_far) override;
+  void WindowClosed(Range live, uint64_t opened_cycles, uint64_t closed_cycles,
+                    bool preempted) override {
+    if (request_->window)
+      request_->window({{reinterpret_cast<const void*>(live.start), live.length},
+                        opened_cycles,
+                        closed_cycles,
+                        preempted});
+  }
   Range MapOwn(uint64_t bytes);
 
   kernel::LinuxKernel kernel_;
@@ -77,6 +100,8 @@ class HostedEngine final : public Engine, private flow::Observer {
   bool self_test_ = false, fork_events_ = true;
   flow::Engine* engine_ = nullptr;
   flow::Trouble trouble_ = flow::Trouble::kNone;
+  library::Boundary boundary_;
+  library::HostedPlugins plugins_;
   std::atomic<bool> cancelled_ = false;
 
   // The job in hand.
@@ -119,6 +144,7 @@ std::expected<void, Error> HostedEngine::Start(const Options& options) {
   engine_ = flow::MakeEngine(parts, stacks_);
   if (engine_ == nullptr)
     return std::unexpected(Error{Error::Kind::kFailed, "no memory for the engine's own areas"});
+  plugins_.Use(engine_, &boundary_);
   flow::AddOwn(*engine_, mover_stack_);
   flow::AddOwn(*engine_, {kernel::AddressOf(this), RoundUp(sizeof *this, kPageBytes)});
   for (const Range& image : library::WritableImages()) flow::AddOwn(*engine_, image);
@@ -150,20 +176,52 @@ bool HostedEngine::OpenUserfault(uint64_t features) {
   return true;
 }
 
-std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) const {
+namespace {
+
+std::expected<void, Error> Place(const Target& target, flow::Placement* placement) {
+  const auto nodes = topology::ReadNodes("/");
+  placement->node_count = nodes.id_limit();
+  placement->same = target.node < 0;
+  if (!placement->same && !nodes.HasMemory(target.node))
+    return std::unexpected(Error{Error::Kind::kUnavailable,
+                                 fmt::format("node {} does not exist or has no memory; nodes with "
+                                             "memory: {}",
+                                             target.node, nodes.MemoryList())});
+  for (int16_t& node : placement->target_of) node = static_cast<int16_t>(target.node);
+  return {};
+}
+
+}  // namespace
+
+std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) {
   flow::Job job;
   const auto usage = [](std::string message) {
     return std::unexpected(Error{Error::Kind::kUsage, std::move(message)});
   };
-  if (const auto parsed = library::ParseMigrator(request.migrator, &job); !parsed.has_value())
+  if (const auto placed = Place(request.target, &job.placement); !placed.has_value())
+    return std::unexpected(placed.error());
+  std::vector<migrators::PluginName> plugins;
+  boundary_.Do([&] {
+    plugins.assign(engine_->registry.names(), engine_->registry.names() + migrators::kPluginsMax);
+  });
+  if (const auto parsed = library::ParseEngines(request.migrator, plugins, &job);
+      !parsed.has_value())
+    return std::unexpected(parsed.error());
+  if (const auto parsed = library::ParseReason(request.reason, &job); !parsed.has_value())
     return std::unexpected(parsed.error());
   if (const auto checked = library::CheckBatch(request.batch_bytes); !checked.has_value())
     return std::unexpected(checked.error());
   job.batch_bytes = request.batch_bytes;
+  if (const auto set = library::SetMaxStall(request.max_stall_us, &job); !set.has_value())
+    return std::unexpected(set.error());
+  job.over_budget = request.over_budget;
   job.verify = request.verify;
   job.plan_only = request.plan_only;
   job.mode = static_cast<flow::Mode>(request.mode);
   job.unshare = request.unshare;
+  job.expendable = request.expendable;
+  if (const auto checked = library::CheckEngines(job); !checked.has_value())
+    return std::unexpected(checked.error());
   if (const auto set = library::SetRetryFor(request.retry_for_s, &job); !set.has_value())
     return std::unexpected(set.error());
   if (request.ranges.empty()) return usage("no range to move; name at least one");
@@ -182,20 +240,11 @@ std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) 
     if (ranges[i - 1].Overlaps(ranges[i])) return usage("two of the ranges overlap");
   job.range_count = static_cast<uint32_t>(ranges.size());
   std::copy(ranges.begin(), ranges.end(), job.ranges);
-  const auto nodes = topology::ReadNodes("/");
-  job.placement.node_count = nodes.id_limit();
-  job.placement.same = request.target.node < 0;
-  if (!job.placement.same && !nodes.HasMemory(request.target.node))
-    return std::unexpected(Error{Error::Kind::kUnavailable,
-                                 fmt::format("node {} does not exist or has no memory; nodes with "
-                                             "memory: {}",
-                                             request.target.node, nodes.MemoryList())});
-  for (int16_t& target : job.placement.target_of)
-    target = static_cast<int16_t>(request.target.node);
   return job;
 }
 
 flow::Next HostedEngine::GoOn(const flow::JobResult& so_far) {
+  boundary_.Pass();
   if (cancelled_.load(std::memory_order_relaxed)) return flow::Next::kStop;
   if (!request_->progress) return flow::Next::kGoOn;
   const Progress progress{pages_done_, so_far.pages_estimated,
@@ -220,13 +269,20 @@ std::expected<MoveResult, Error> HostedEngine::Move(const MoveRequest& request) 
     auto& hosted = *static_cast<HostedEngine*>(self);
     flow::RunJob(*hosted.engine_, hosted.job_, hosted, &hosted.result_);
   };
-  if (mover_->Start(body, this) != Errno::kOk)
+  bool known = false;
+  boundary_.BeginJob([&] { known = engine_->registry.Knows(job_.Engines(), job_.plugins); });
+  const bool started = known && mover_->Start(body, this) == Errno::kOk;
+  if (started) mover_->JoinAll();
+  boundary_.EndJob();
+  if (!known)
+    return std::unexpected(
+        Error{Error::Kind::kUnavailable, report::WordsOf(flow::Trouble::kNoSuchEngine, 0)});
+  if (!started)
     return std::unexpected(Error{Error::Kind::kFailed, "no thread to be had for the engine"});
-  mover_->JoinAll();
   if (result_.ended_by != flow::Trouble::kNone && result_.ended_by != flow::Trouble::kCancelled)
     return std::unexpected(
         Error{Error::Kind::kFailed, report::WordsOf(result_.ended_by, result_.ended_detail)});
-  return library::ResultOf(result_, request.verify);
+  return library::ResultOf(result_, job_);
 }
 
 }  // namespace

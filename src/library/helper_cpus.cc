@@ -17,7 +17,8 @@ int OnlyTarget(const flow::Placement& placement) {
 void HelperCpus::Place(flow::Job* job, int pid) {
   constexpr std::chrono::seconds kBelieved{10};  // helpers on a CPU that is busy by now yield
   job->helper_count = 0;
-  if (job->engine != flow::CopyEngine::kThreads || job->copy_threads < 2) return;
+  const uint32_t wanted = migrators::HelpersOf(job->Engines());
+  if (wanted == 0) return;
   if (!machine_.has_value()) {
     auto machine = topology::ReadMachine();
     if (!machine.has_value()) return;  // then the caller copies alone
@@ -28,7 +29,7 @@ void HelperCpus::Place(flow::Job* job, int pid) {
     looked_ = Clock::now();
   }
   auto cpus = topology::PlaceHelpers(*machine_, idle_, topology::AllowedCpus("/", pid),
-                                     OnlyTarget(job->placement), job->copy_threads);
+                                     OnlyTarget(job->placement), wanted + 1);
   // The last of them is the mover's: it keeps off those of the helpers, and must not be left to
   // share one with the program.
   if (!cpus.empty()) cpus.pop_back();

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
+#include "library/engines.h"
 #include "report/pages.h"
 #include "report/words.h"
 
@@ -40,7 +40,7 @@ Verified VerifiedOf(const flow::JobResult& job) {
 
 }  // namespace
 
-MoveResult ResultOf(const flow::JobResult& job, bool verify) {
+MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   MoveResult result;
   result.pages_requested = job.pages_requested;
   result.pages_moved = job.pages_moved;
@@ -52,7 +52,15 @@ MoveResult ResultOf(const flow::JobResult& job, bool verify) {
   result.pages_unshared = job.pages_unshared;
   result.retry_rounds = job.rounds;
   result.copy_threads = job.copy_threads;
+  result.helper_cpu_s = static_cast<double>(job.helper_cpu_ns) / 1e9;
   result.late_chunks = job.late_chunks;
+  result.pages_by_cpu = job.pages_by_cpu;
+  result.pages_retargeted = job.pages_retargeted;
+  for (const migrators::Spec& spec : asked.Engines()) {
+    const flow::EngineTally& tally = job.engines[static_cast<uint32_t>(spec.kind)];
+    result.by_migrator.push_back({WordsOf(spec, asked.plugins), tally.pages, tally.batches,
+                                  tally.refused, tally.failed, tally.late, tally.fallen_back});
+  }
   result.seconds = static_cast<double>(job.wall_ns) / 1e9;
   MoveResult::Phases& phases = result.phases_s;
   double* const seconds[] = {&phases.collect, &phases.prepare, &phases.isolate, &phases.copy,
@@ -64,36 +72,15 @@ MoveResult ResultOf(const flow::JobResult& job, bool verify) {
   result.window = PercentilesOf(job.windows);
   result.windows_preempted = job.windows_preempted;
   result.windows_guarded = job.windows_guarded;
+  if (asked.max_stall_ns > 0)
+    result.stall_budget = {static_cast<double>(asked.max_stall_ns) / 1e3, job.windows_over_budget,
+                           job.not_moved_why[static_cast<uint32_t>(flow::Why::kOverBudget)],
+                           static_cast<double>(job.smallest_budget_ns) / 1e3};
   result.not_moved = report::CausesOf(job.not_moved_why);
   result.own_path_refused = report::WordsOf(job.own_path_trouble, job.own_path_detail);
-  if (verify) result.verified = VerifiedOf(job);
+  if (asked.verify && !asked.plan_only) result.verified = VerifiedOf(job);
   result.cancelled = job.ended_by == flow::Trouble::kCancelled;
   return result;
-}
-
-std::expected<void, Error> ParseMigrator(const std::string& name, flow::Job* job) {
-  if (name == "serial") {
-    job->engine = flow::CopyEngine::kSerial;
-    job->copy_threads = 1;
-    return {};
-  }
-  constexpr std::string_view kThreads = "threads:";
-  if (name.starts_with(kThreads)) {
-    uint32_t count = 0;
-    const char* begin = name.data() + kThreads.size();
-    const char* end = name.data() + name.size();
-    const auto parsed = std::from_chars(begin, end, count);
-    if (parsed.ec == std::errc() && parsed.ptr == end && count >= 1 &&
-        count <= flow::kCopyThreadsMax) {
-      job->engine = flow::CopyEngine::kThreads;
-      job->copy_threads = count;
-      return {};
-    }
-  }
-  return std::unexpected(
-      Error{Error::Kind::kUsage,
-            fmt::format("'{}' is no migrator; use serial, or threads:N with N from 1 to {}", name,
-                        flow::kCopyThreadsMax)});
 }
 
 std::expected<void, Error> SetRetryFor(double seconds, flow::Job* job) {
@@ -103,6 +90,18 @@ std::expected<void, Error> SetRetryFor(double seconds, flow::Job* job) {
         Error::Kind::kUsage,
         fmt::format("retrying for {} s is not possible; use 0 to {} s", seconds, kSecondsMax)});
   job->retry_for_ns = static_cast<uint64_t>(seconds * 1e9);
+  return {};
+}
+
+std::expected<void, Error> SetMaxStall(double us, flow::Job* job) {
+  constexpr double kLeast = static_cast<double>(flow::kMaxStallNsLeast) / 1e3,
+                   kMost = static_cast<double>(flow::kMaxStallNsMost) / 1e3;
+  if (us != 0 && !(us >= kLeast && us <= kMost))
+    return std::unexpected(
+        Error{Error::Kind::kUsage,
+              fmt::format("a stall of at most {} us cannot be kept; use {} us to {} s, or none", us,
+                          kLeast, kMost / 1e6)});
+  job->max_stall_ns = static_cast<uint64_t>(us * 1e3);
   return {};
 }
 

@@ -6,13 +6,12 @@
 
 namespace drover::library {
 
-// `verify`: it was asked for.
-MoveResult ResultOf(const flow::JobResult& job, bool verify);
+MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked);
 
-// Fills engine and thread count from a migrator's name ("serial", "threads:N").
-[[nodiscard]] std::expected<void, Error> ParseMigrator(const std::string& name, flow::Job* job);
 // How long mode sync goes on trying.
 [[nodiscard]] std::expected<void, Error> SetRetryFor(double seconds, flow::Job* job);
 [[nodiscard]] std::expected<void, Error> CheckBatch(uint64_t batch_bytes);
+// 0: none.
+[[nodiscard]] std::expected<void, Error> SetMaxStall(double us, flow::Job* job);
 
 }  // namespace drover::library

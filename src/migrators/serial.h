@@ -1,4 +1,4 @@
-// `serial`: one folio after another on the calling thread, as the kernel's migrate_pages() does.
+// `serial`: one folio after another on the mover's thread, as the kernel's migrate_pages() does.
 // The baseline that every other migrator is compared with.
 #pragma once
 
@@ -8,19 +8,27 @@ namespace drover::migrators {
 
 class Serial final : public Migrator {
  public:
-  explicit Serial(CopyFunction copy) : copy_(copy) {}
+  explicit Serial(CopyFunctions copy) : copy_(copy) {}
 
   Answer Submit(std::span<Folio> folios) override {
-    for (Folio& folio : folios) {
-      copy_(folio.target, folio.source, folio.length_bytes);
-      folio.copied = true;
-    }
+    if (!folios_.empty()) return Answer::kBusy;
+    if (folios.empty()) return Answer::kTooSmall;
+    folios_ = folios;
     return Answer::kTaken;
   }
-  bool Poll(uint64_t) override { return true; }
+  bool Poll(uint64_t) override {
+    const CopyFunction copy = copy_.For(BytesOf(folios_));
+    for (Folio& folio : folios_) {
+      copy(folio.target, folio.source, folio.length_bytes);
+      folio.copied = true;
+    }
+    folios_ = {};
+    return true;
+  }
 
  private:
-  CopyFunction copy_;
+  CopyFunctions copy_;
+  std::span<Folio> folios_;
 };
 
 }  // namespace drover::migrators

@@ -1,26 +1,14 @@
 #include "migrators/threads.h"
 
+#include "migrators/spin.h"
+#include "threads/sanitizer.h"
+
 namespace drover::migrators {
 namespace {
 
-constexpr int kSpins = 2000;  // some tens of microseconds
 // After the caller has run out of chunks: about as long as the copy of one takes. Under the thread
 // sanitizer, to whom two copies of the same bytes into one place are a race, for ever.
-#if defined(__SANITIZE_THREAD__)
-constexpr uint64_t kPatienceSpins = ~uint64_t{0};
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr uint64_t kPatienceSpins = ~uint64_t{0};
-#else
-constexpr uint64_t kPatienceSpins = 2000;
-#endif
-#else
-constexpr uint64_t kPatienceSpins = 2000;
-#endif
-
-void Pause() {
-  asm volatile("pause");
-}
+constexpr uint64_t kPatienceSpins = DROVER_THREAD_SANITIZER != 0 ? ~uint64_t{0} : 2000;
 
 }  // namespace
 
@@ -29,6 +17,7 @@ uint32_t ThreadsMigrator::Start(std::span<const int16_t> cpus) {
   helpers_begun_.store(0, std::memory_order_relaxed);
   for (auto& id : threads_of_) id.store(0, std::memory_order_relaxed);
   cpus_ = cpus.size() > kHelpersMax ? cpus.first(kHelpersMax) : cpus;
+  turn_at_start_ = turn_.load(std::memory_order_relaxed);
   uint32_t started = 0;
   while (started < cpus_.size() && threads_.Start(HelperBody, this) == kernel::Errno::kOk)
     ++started;
@@ -52,7 +41,8 @@ void ThreadsMigrator::Help() {
   const uint32_t self = helpers_begun_.fetch_add(1);
   kernel_.BecomeHelper(cpus_[self]);
   threads_of_[self].store(kernel_.ThreadId(), std::memory_order_release);
-  uint32_t seen = turn_.load(std::memory_order_acquire);
+  // Not the turn of now: there may be a batch already.
+  uint32_t seen = turn_at_start_;
   // A handler that runs here may touch a hole and wait for the remap: this helper has claimed
   // nothing, so the batch goes on without it.
   const auto sleep = [&] {
@@ -63,39 +53,40 @@ void ThreadsMigrator::Help() {
   while (!stop_.load(std::memory_order_acquire)) {
     uint32_t turn;
     for (int spins = 0; (turn = turn_.load(std::memory_order_acquire)) == seen; ++spins)
-      if (spins < kSpins)
+      if (spins < kSpinsBeforeSleep)
         Pause();
       else
         sleep();
     seen = turn;
-    if (stop_.load(std::memory_order_acquire)) return;
+    if (stop_.load(std::memory_order_acquire)) break;
     // Before the first claim: whoever sees 0 here, behind the end of a batch, knows that none of
     // its chunks is being copied.
     copying_.fetch_add(1, std::memory_order_acq_rel);
     CopyChunks(turn);
     copying_.fetch_sub(1, std::memory_order_release);
   }
+  cpu_ns_.fetch_add(kernel_.ThreadCpuNs());
 }
 
 Answer ThreadsMigrator::Submit(std::span<Folio> folios) {
   if (folios.empty()) return Answer::kTooSmall;
-  if (folios.size() > kFoliosMax) return Answer::kUnsupported;
-  if (HoldsAddresses()) return Answer::kBusy;
+  if (waits_ || HoldsAddresses()) return Answer::kBusy;
+  const uint64_t chunks = (BytesOf(folios) + kChunkBytes - 1) / kChunkBytes;
+  if (chunks > kChunksMax) return Answer::kUnsupported;
   const uint32_t turn = turn_.load(std::memory_order_relaxed) + 1;
   folios_ = folios;
-  batch_count_ = folios.size();
-  for (uint64_t i = 0; i < batch_count_; ++i) batch_[i] = folios[i];
-  chunk_count_ = (batch_count_ * batch_[0].length_bytes + kChunkBytes - 1) / kChunkBytes;
-  if (chunk_count_ > kChunksMax) return Answer::kUnsupported;
+  copy_ = copies_.For(BytesOf(folios));
+  waits_ = true;
+  chunk_count_ = chunks;
   for (uint64_t i = 0; i < chunk_count_; ++i) done_[i].store(false, std::memory_order_relaxed);
   unclaimed_.store(uint64_t{turn} << 32 | chunk_count_, std::memory_order_release);
   turn_.store(turn, std::memory_order_release);
   threads_.WakeAll(turn_);
-  CopyChunks(turn);
   return Answer::kTaken;
 }
 
 bool ThreadsMigrator::Poll(uint64_t) {
+  CopyChunks(turn_.load(std::memory_order_relaxed));
   uint64_t spins = 0;
   for (uint64_t chunk = 0; chunk < chunk_count_; ++chunk) {
     for (; !IsDone(chunk) && spins < kPatienceSpins; ++spins) Pause();
@@ -104,6 +95,7 @@ bool ThreadsMigrator::Poll(uint64_t) {
     ++late_chunks_;
   }
   for (Folio& folio : folios_) folio.copied = true;
+  waits_ = false;
   return true;
 }
 
@@ -113,25 +105,25 @@ void ThreadsMigrator::CopyChunks(uint32_t turn) {
     do {
       if (seen >> 32 != turn || (seen & 0xffffffff) == 0) return;
     } while (!unclaimed_.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel));
-    const uint64_t chunk = (seen & 0xffffffff) - 1;
+    const uint64_t chunk = chunk_count_ - (seen & 0xffffffff);  // rising, as prefetchers like it
     CopyChunk(chunk);
     done_[chunk].store(true, std::memory_order_release);
   }
 }
 
 void ThreadsMigrator::CopyChunk(uint64_t chunk) const {
-  const uint64_t folio_bytes = batch_[0].length_bytes;
+  const uint64_t folio_bytes = folios_[0].length_bytes;
   uint64_t at = chunk * kChunkBytes;
-  const uint64_t total = batch_count_ * folio_bytes;
+  const uint64_t total = BytesOf(folios_);
   const uint64_t end = at + kChunkBytes < total ? at + kChunkBytes : total;
   while (at < end) {
-    const Folio& folio = batch_[at / folio_bytes];
+    const Folio& folio = folios_[at / folio_bytes];
     const uint64_t offset = at % folio_bytes;
     uint64_t length = folio_bytes - offset < end - at ? folio_bytes - offset : end - at;
     // Folios that lie side by side on both ends are one copy.
     uint64_t next = (at + length) / folio_bytes;
-    while (at + length < end && batch_[next].source == folio.source + offset + length &&
-           batch_[next].target == folio.target + offset + length) {
+    while (at + length < end && folios_[next].source == folio.source + offset + length &&
+           folios_[next].target == folio.target + offset + length) {
       length += folio_bytes;
       ++next;
     }

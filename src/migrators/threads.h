@@ -6,13 +6,15 @@
 // copies that chunk, too, into the same place. Until the helper has let go the batch's addresses
 // are held, and the next batches are refused.
 //
-// Large: it stands in the engine's memory. Submit, Poll and HoldsAddresses on the mover thread.
+// Submit, Poll and HoldsAddresses on the mover thread. The folios that were submitted last stay
+// where they are while addresses are held.
 #pragma once
 
 #include <atomic>
 
 #include "kernel/kernel.h"
 #include "migrators/migrator.h"
+#include "migrators/spec.h"
 #include "threads/threads.h"
 
 namespace drover::migrators {
@@ -20,11 +22,10 @@ namespace drover::migrators {
 class ThreadsMigrator final : public Migrator {
  public:
   static constexpr uint64_t kChunkBytes = 64 << 10;
-  static constexpr uint64_t kFoliosMax = 4096;  // of one batch
-  static constexpr uint64_t kChunksMax = 256;
+  static constexpr uint64_t kChunksMax = 4096;  // of a batch, which is up to 256 MiB then
 
-  ThreadsMigrator(CopyFunction copy, kernel::Kernel& kernel, threads::Threads& threads)
-      : copy_(copy), kernel_(kernel), threads_(threads) {}
+  ThreadsMigrator(CopyFunctions copy, kernel::Kernel& kernel, threads::Threads& threads)
+      : copies_(copy), copy_(copy.large), kernel_(kernel), threads_(threads) {}
 
   // Starts a helper on each of these CPUs (negative: on any); returns how many there are.
   uint32_t Start(std::span<const int16_t> cpus);
@@ -34,7 +35,8 @@ class ThreadsMigrator final : public Migrator {
 
   Answer Submit(std::span<Folio> folios) override;
   bool Poll(uint64_t deadline_ns) override;
-  bool HoldsAddresses() const override { return copying_.load(std::memory_order_acquire) > 0; }
+  bool HoldsAddresses() override { return copying_.load(std::memory_order_acquire) > 0; }
+  uint64_t cpu_ns() const { return cpu_ns_.load(); }  // of helpers that have ended
   uint64_t late_chunks() const { return late_chunks_; }
 
  private:
@@ -45,27 +47,28 @@ class ThreadsMigrator final : public Migrator {
   void CopyChunk(uint64_t chunk) const;
   bool IsDone(uint64_t chunk) const { return done_[chunk].load(std::memory_order_acquire); }
 
-  CopyFunction copy_;
+  CopyFunctions copies_;
+  CopyFunction copy_;  // of this batch
   kernel::Kernel& kernel_;
   threads::Threads& threads_;
-  std::span<Folio> folios_;  // the caller's
   uint64_t chunk_count_ = 0;
   uint64_t late_chunks_ = 0;
-  static constexpr uint32_t kHelpersMax = 16;
+  static constexpr uint32_t kHelpersMax = kThreadsMax;
   std::atomic<uint32_t> helpers_begun_ = 0;
   std::atomic<int32_t> threads_of_[kHelpersMax] = {};  // ids; 0: not begun
   std::span<const int16_t> cpus_;  // of the helpers, in the order in which they begin
   // The batch's number in the high half, the count of unclaimed chunks in the low half. Claiming is
   // one exchange of both, so a helper that comes late cannot claim with the numbers of an older
-  // batch; and nobody reads batch_ who has not claimed.
+  // batch; and nobody reads folios_ who has not claimed.
   std::atomic<uint64_t> unclaimed_ = 0;
   std::atomic<uint32_t> copying_ = 0;  // helpers that may have claimed a chunk
   threads::Word turn_ = 0;             // changes with every batch, and to stop
+  uint32_t turn_at_start_ = 0;
+  std::atomic<uint64_t> cpu_ns_ = 0;
   std::atomic<bool> stop_ = false;
   std::atomic<bool> done_[kChunksMax] = {};
-  // A copy of what was submitted, unchanged while addresses are held.
-  uint64_t batch_count_ = 0;
-  Folio batch_[kFoliosMax];
+  bool waits_ = false;       // for Poll
+  std::span<Folio> folios_;  // helpers read addresses and lengths
 };
 
 }  // namespace drover::migrators

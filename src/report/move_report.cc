@@ -47,9 +47,75 @@ std::string VerifiedToText(const Verified& verified) {
   return text;
 }
 
+// Pages by who copied them; their sum is what the own path moved.
+nlohmann::json ByMigratorToJson(const MoveResult& result) {
+  nlohmann::json pages = nlohmann::json::object();
+  for (const ByMigrator& by : result.by_migrator) pages[by.migrator] = by.pages;
+  if (result.pages_by_cpu > 0) pages["cpu"] = result.pages_by_cpu;
+  return pages;
+}
+
+nlohmann::json MigratorsToJson(const MoveResult& result) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const ByMigrator& by : result.by_migrator)
+    list.push_back({{"migrator", by.migrator},
+                    {"pages", by.pages},
+                    {"batches", by.batches},
+                    {"refused", by.refused},
+                    {"failed", by.failed},
+                    {"late", by.late},
+                    {"fallen_back", by.fallen_back}});
+  return list;
+}
+
+nlohmann::json StallBudgetToJson(const MoveResult& result) {
+  if (!result.stall_budget.has_value()) return nullptr;
+  const MoveResult::StallBudget& budget = *result.stall_budget;
+  return {{"max_stall_us", budget.max_stall_us},
+          {"windows_over", budget.windows_over},
+          {"pages_left", budget.pages_left},
+          {"smallest_max_stall_us", budget.smallest_max_stall_us}};
+}
+
+// "200 us asked; 3 of 4096 windows over it, 40 more preempted; for 512 pages left 610 us would do".
+std::string StallBudgetToText(const MoveResult& result) {
+  const MoveResult::StallBudget& budget = *result.stall_budget;
+  std::string text =
+      fmt::format("{:.0f} us asked; {} of {} windows over it, {} more preempted",
+                  budget.max_stall_us, budget.windows_over,
+                  result.window.count - result.windows_preempted, result.windows_preempted);
+  if (budget.pages_left > 0)
+    text += fmt::format("; for {} left {:.0f} us would do", Pages(budget.pages_left),
+                        budget.smallest_max_stall_us);
+  return text;
+}
+
+// "threads:2 1024 pages, channels:2 1000 (24 batches late), the CPU 24".
+std::string ByMigratorToText(const MoveResult& result) {
+  std::string text;
+  const auto add = [&](const std::string& words) { text += (text.empty() ? "" : ", ") + words; };
+  for (const ByMigrator& by : result.by_migrator) {
+    std::string notes;
+    const auto note = [&](uint64_t count, const char* what) {
+      if (count > 0) notes += fmt::format("{}{} {}", notes.empty() ? "" : ", ", count, what);
+    };
+    note(by.refused, "batches refused");
+    note(by.failed, "failed");
+    note(by.late, "late");
+    add(fmt::format("{} {}{}", by.migrator, Pages(by.pages),
+                    notes.empty() ? "" : " (" + notes + ")"));
+  }
+  if (result.pages_by_cpu > 0) add("the CPU alone " + Pages(result.pages_by_cpu));
+  return text;
+}
+
+bool IsPlainSerial(const MoveResult& result) {
+  return result.by_migrator.size() == 1 && result.by_migrator[0].migrator == "serial";
+}
+
 }  // namespace
 
-nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std::string& migrator) {
+nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen) {
   const auto& phases = result.phases_s;
   return {{"pages_requested", result.pages_requested},
           {"pages_moved", result.pages_moved},
@@ -82,11 +148,15 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std:
             {"p99", result.window.p99_us},
             {"max", result.window.max_us}}},
           {"windows_guarded", result.windows_guarded},
+          {"stall_budget", StallBudgetToJson(result)},
           {"by_path", {{"own", result.pages_by_own_path}, {"kernel", result.pages_by_kernel_path}}},
-          {"by_migrator", {{migrator, result.pages_by_own_path}}},
+          {"by_migrator", ByMigratorToJson(result)},
+          {"migrators", MigratorsToJson(result)},
+          {"pages_retargeted", result.pages_retargeted},
           {"pages_unshared", result.pages_unshared},
           {"retry_rounds", result.retry_rounds},
           {"copy_threads", result.copy_threads},
+          {"helper_cpu_s", result.helper_cpu_s},
           {"late_chunks", result.late_chunks},
           {"own_path_refused", result.own_path_refused},
           {"relocated_verified", OrNull(seen.relocated_verified)},
@@ -127,9 +197,13 @@ std::string MoveToTable(const MoveResult& result, const Seen& seen) {
   line("windows", fmt::format("{}, p50 {:.0f} us, p99 {:.0f} us, max {:.0f} us, {} preempted",
                               result.window.count, result.window.p50_us, result.window.p99_us,
                               result.window.max_us, result.windows_preempted));
-  if (result.copy_threads > 1)
-    line("copied by",
-         fmt::format("{} threads, {} chunks late", result.copy_threads, result.late_chunks));
+  if (result.stall_budget.has_value()) line("stall budget", StallBudgetToText(result));
+  if (!IsPlainSerial(result) && result.pages_by_own_path > 0)
+    line("copied by", fmt::format("{}; {} threads, {} chunks late", ByMigratorToText(result),
+                                  result.copy_threads, result.late_chunks));
+  if (result.pages_retargeted > 0)
+    line("other targets", fmt::format("{}, because a copy engine was late with the first",
+                                      Pages(result.pages_retargeted)));
   if (result.windows_guarded > 0)
     line("fork",
          fmt::format("no right to fork events: forks waited for {} windows, in which a child "

@@ -15,7 +15,7 @@ struct Seen {
   std::optional<uint64_t> moved_back;        // found elsewhere than on their target at the end
 };
 
-nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen, const std::string& migrator);
+nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen);
 std::string MoveToTable(const MoveResult& result, const Seen& seen);
 
 }  // namespace drover::report

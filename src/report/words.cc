@@ -82,6 +82,11 @@ Words WordsOf(Why why) {
               "with two nodes `--shared`, as root, moves it for all of them"};
     case Why::kNotMovable:
       return {"the kernel does not move this kind of page", false, "none"};
+    case Why::kOverBudget:
+      return {
+          "its window would be longer than --max-stall allows", false,
+          "allow more (stall_budget says how much), more copy threads (--migrator threads:N), or "
+          "--over-budget"};
     case Why::kKernelRefused:
       return {"refused by the kernel's move_pages", true, "try again"};
     case Why::kNone:
@@ -256,6 +261,8 @@ std::string WordsOf(Trouble trouble, uint32_t detail) {
       return "the process has no agent; start it by `drover run -- PROGRAM`";
     case Trouble::kNoSocket:
       return "the agent found no writable folder for its socket; set DROVER_DIR";
+    case Trouble::kNoSuchEngine:
+      return "a copy engine that the move names is not loaded there (any more)";
     case Trouble::kBadJob:
       return "the agent does not understand the request; are both of the same version?";
     case Trouble::kDescriptors:

@@ -62,7 +62,7 @@ void RunStorm(const Options& options, const Folder& folder, Verdict& verdict) {
   const int code = RunFor(options.seconds, storm, moves, [] {});
   verdict.Judge("the storm", storm.tally(), code, moves.Stop());
   // In less than a minute chance has more to say: each must have met some.
-  const uint64_t needed = options.seconds >= 60 ? 20 : options.seconds / 12;
+  const uint64_t needed = options.seconds >= 60 ? kWindowsNeeded : options.seconds / 12;
   verdict.ShowOperations(storm.tally(), ChosenOf(options.only), interrupted ? 0 : needed);
 }
 

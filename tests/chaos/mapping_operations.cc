@@ -3,6 +3,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "chaos/operations.h"
 
 #ifndef MADV_GUARD_INSTALL
@@ -121,8 +123,13 @@ bool RemoveShared(Target& target) {
   if (mmap(target.start(), target.bytes(), kRights, kHow, -1, 0) == MAP_FAILED) return false;
   for (uint64_t i = target.first; i < target.first + target.count; ++i)
     target.slice.Write(i, target.random.Next());
-  if (!Advise(target, MADV_REMOVE)) target.wrong = true;
-  target.slice.SetZero(target.first, target.count);
+  const bool removed = Advise(target, MADV_REMOVE);
+  // Not from what another thread's mlockall has locked meanwhile.
+  if (!removed && errno != EINVAL) {
+    target.wrong = true;
+    target.error = errno;
+  }
+  if (removed) target.slice.SetZero(target.first, target.count);
   if (target.slice.CountWrong(target.first, target.count) > 0) target.wrong = true;
   target.slice.MapAnew(target.first, target.count);
   return true;
@@ -179,7 +186,7 @@ bool LockAll(Target&) {
   return true;
 }
 
-constexpr Operation kOperations[] = {
+constexpr Operation kMappingOperations[] = {
     {"unmap", Unmap},
     {"map-over", MapOver},
     {"mremap", Remap},
@@ -207,7 +214,7 @@ constexpr Operation kOperations[] = {
 }  // namespace
 
 std::span<const Operation> MappingOperations() {
-  return kOperations;
+  return kMappingOperations;
 }
 
 }  // namespace drover::chaos

@@ -18,6 +18,29 @@
 namespace drover::chaos {
 namespace {
 
+// Mostly one that does its work: the storm is to meet many windows. Lies are for jobs that look at
+// each copy.
+void DrawEngines(Random& random, flow::Job* job) {
+  using migrators::Fault;
+  using migrators::Kind;
+  job->reason = static_cast<flow::Reason>(random.Below(flow::kReasonCount));
+  if (!random.OneIn(4)) return;
+  constexpr migrators::Spec kEngines[] = {{.kind = Kind::kThreads, .count = 2},
+                                          {.kind = Kind::kThreads, .count = 3},
+                                          {.kind = Kind::kChannels, .count = 1},
+                                          {.kind = Kind::kChannels, .count = 2},
+                                          {.kind = Kind::kChannels, .count = 4}};
+  job->engines[0] = kEngines[random.Below(std::size(kEngines))];
+  if (random.OneIn(4)) job->engines[job->engine_count++] = {.kind = Kind::kSerial};
+  if (!random.OneIn(3)) return;
+  const auto fault = static_cast<Fault>(random.Below(migrators::kFaultCount));
+  // A late engine keeps its window open for as long as it is waited for.
+  if ((fault == Fault::kLate || fault == Fault::kHang) && !random.OneIn(8)) return;
+  if (Lies(fault)) job->verify = true;
+  migrators::Spec& last = job->engines[job->engine_count - 1];
+  last = {.kind = Kind::kFault, .count = last.count, .fault = fault, .over = last.kind};
+}
+
 flow::Job Draw(Random& random, uint32_t node_count, uint64_t threads) {
   constexpr uint64_t kBatches[] = {4 << 10, 64 << 10, 256 << 10, 2 << 20, 8 << 20};
   flow::Job job;
@@ -30,6 +53,11 @@ flow::Job Draw(Random& random, uint32_t node_count, uint64_t threads) {
   job.retry_for_ns = random.OneIn(4) ? 10'000'000 : 0;
   job.unshare = random.OneIn(4);
   job.verify = random.OneIn(16);
+  if (random.OneIn(3)) {
+    constexpr uint64_t kBudgetsNs[] = {20'000, 100'000, 500'000, 2'000'000};
+    job.max_stall_ns = kBudgetsNs[random.Below(std::size(kBudgetsNs))];
+    job.over_budget = random.OneIn(2);
+  }
   // Mostly a part of one slice, as large as some dozen batches; now and then the whole process.
   const uint64_t slice = random.Below(threads);
   if (job.batch_bytes < (256 << 10) || !random.OneIn(8)) {
@@ -40,10 +68,7 @@ flow::Job Draw(Random& random, uint32_t node_count, uint64_t threads) {
     job.range_count = 1;
     job.ranges[0] = {SliceStart(slice) + first * kPage, pages * kPage};
   }
-  if (random.OneIn(8)) {
-    job.engine = flow::CopyEngine::kThreads;
-    job.copy_threads = 2;
-  }
+  DrawEngines(random, &job);
   return job;
 }
 
@@ -75,6 +100,19 @@ void Moves::Run() {
   }
 }
 
+// By a plugin, alone or before another one; now and then it is taken out, and comes back.
+void Moves::DrawPlugin(const control::Marker& marker, control::Client& client, flow::Job* job) {
+  using Action = control::MigratorsRequest::Action;
+  control::MigratorsRequest request;
+  request.action = random_.OneIn(4) ? Action::kUnregister : Action::kRegister;
+  request.name = marker.plugins[0];
+  (void)client.Migrators(request);
+  job->plugins[0] = marker.plugins[0];
+  job->engine_count = 1 + static_cast<uint32_t>(random_.Below(2));
+  job->engines[0] = {.kind = migrators::Kind::kFirstPlugin};
+  job->engines[1] = {.kind = migrators::Kind::kThreads, .count = 2};
+}
+
 bool Moves::RunJob() {
   const auto process = control::CheckTarget(pid_);
   if (!process.has_value()) return false;
@@ -83,6 +121,8 @@ bool Moves::RunJob() {
   auto client = control::Client::Connect({*process, **marker});
   if (!client.has_value()) return control::LookAgain(*process) == control::Still::kSame;
   flow::Job job = Draw(random_, node_count_, threads_);
+  if (!(*marker)->plugins[0].view().empty() && random_.OneIn(8))
+    DrawPlugin(**marker, *client, &job);
   helper_cpus_.Place(&job, pid_);
   // Looked at ten times a second: seldom in time, which is a case as well.
   const std::atomic<bool> cancel = random_.OneIn(8);
@@ -105,6 +145,12 @@ bool Moves::RunJob() {
   tally_.children_filled += result->children_filled;
   tally_.rounds += result->rounds;
   tally_.unshared += result->pages_unshared;
+  for (const flow::EngineTally& engine : result->engines) {
+    tally_.copies_failed += engine.failed + engine.refused;
+    tally_.copies_late += engine.late;
+  }
+  tally_.copies_mended += result->copied_again;
+  tally_.by_plugin += result->engines[static_cast<uint32_t>(migrators::Kind::kFirstPlugin)].pages;
   tally_.not_by_own_path += result->own_path_trouble != flow::Trouble::kNone;
   tally_.ledgers_wrong +=
       result->pages_requested != result->pages_moved + result->pages_already_there +

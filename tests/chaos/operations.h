@@ -9,6 +9,9 @@
 
 namespace drover::chaos {
 
+// Windows that each operation has to meet in a run of a minute or more.
+inline constexpr uint64_t kWindowsNeeded = 20;
+
 // The pages of an operation. All have content, in whatever state, when it begins.
 struct Target {
   Slice& slice;
@@ -16,6 +19,7 @@ struct Target {
   Random& random;
   // Set where what the operation itself has seen is not what must be there.
   bool wrong = false;
+  int error = 0;  // of the call that then failed; 0: a page was not as it must be
 
   char* start() const { return slice.at(first); }
   uint64_t bytes() const { return count * kPage; }

@@ -178,7 +178,7 @@ bool Debug(Target& target) {
   return done;
 }
 
-constexpr Operation kOperations[] = {
+constexpr Operation kOutsideOperations[] = {
     {"ring-read", ReadByRing},
     {"ring-write", WriteByRing},
     {"write-from-outside", WriteFromOutside},
@@ -189,7 +189,7 @@ constexpr Operation kOperations[] = {
 }  // namespace
 
 std::span<const Operation> OutsideOperations() {
-  return kOperations;
+  return kOutsideOperations;
 }
 
 }  // namespace drover::chaos

@@ -158,7 +158,7 @@ bool CloseDescriptors(Target&) {
   return syscall(SYS_close_range, kOwn, ~0u, 0) == 0;
 }
 
-constexpr Operation kOperations[] = {
+constexpr Operation kProcessOperations[] = {
     {"fork", Fork},
     {"_Fork", ForkPlainly},
     {"clone", Clone},
@@ -177,7 +177,7 @@ constexpr Operation kOperations[] = {
 }  // namespace
 
 std::span<const Operation> ProcessOperations() {
-  return kOperations;
+  return kProcessOperations;
 }
 
 }  // namespace drover::chaos

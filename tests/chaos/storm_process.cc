@@ -48,8 +48,12 @@ Folder::~Folder() {
 Storm::Storm(const Folder& folder, const std::string& name, const std::vector<std::string>& options,
              const std::string& group)
     : tally_(MapTally(folder.File(name))), work_(folder.File(name + ".work")) {
-  std::vector<std::string> words = {Built("drover"),       "run",     "--",
-                                    Built("drover_storm"), "--tally", folder.File(name)};
+  // With a plugin of which every third folio is left to the CPU.
+  const std::string plugin = Built("test-plugins/sample/sample.so");
+  std::vector<std::string> words = {Built("drover"), "run"};
+  if (std::filesystem::exists(plugin))
+    words.insert(words.end(), {"--migrator", plugin + ":leave=3"});
+  words.insert(words.end(), {"--", Built("drover_storm"), "--tally", folder.File(name)});
   words.insert(words.end(), options.begin(), options.end());
   std::filesystem::create_directory(work_);
   pid_ = fork();

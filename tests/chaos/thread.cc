@@ -89,15 +89,37 @@ Target StormThread::Choose(Aim aim, bool* came_back) {
   return target;
 }
 
-void StormThread::DoOne() {
-  const auto& operations = Operations();
-  // Of two the one that has met fewer windows, so that all come to meet some.
+// The operation that is furthest from having met as many windows as it has to; none: all have.
+std::optional<uint64_t> StormThread::MostBehind() const {
+  std::optional<uint64_t> found;
+  uint64_t least = kWindowsNeeded;
+  for (const uint64_t each : chosen_) {
+    const OperationTally& tally = tally_.operations[each];
+    const bool possible = tally.done > 0 || tally.unable == 0;
+    if (!possible || tally.inside >= least) continue;
+    least = tally.inside;
+    found = each;
+  }
+  return found;
+}
+
+// Of two the one that has met fewer windows, so that all come to meet some; where windows are rare
+// (under emulation) every third time the one that lacks most.
+std::optional<uint64_t> StormThread::Draw() {
+  if (const auto behind = MostBehind(); behind.has_value() && random_.OneIn(3)) return behind;
   const uint64_t one = chosen_[random_.Below(chosen_.size())],
                  other = chosen_[random_.Below(chosen_.size())];
   const uint64_t chosen =
       tally_.operations[one].inside <= tally_.operations[other].inside ? one : other;
-  const Operation& operation = operations[chosen];
-  if (!random_.OneIn(operation.one_in)) return;
+  if (!random_.OneIn(Operations()[chosen].one_in)) return std::nullopt;
+  return chosen;
+}
+
+void StormThread::DoOne() {
+  const std::optional<uint64_t> drawn = Draw();
+  if (!drawn.has_value()) return;
+  const uint64_t chosen = *drawn;
+  const Operation& operation = Operations()[chosen];
   const uint64_t aim = random_.Below(8);
   bool came_back = false;
   Target target = Choose(aim < 5   ? Aim::kInside
@@ -119,11 +141,11 @@ void StormThread::DoOne() {
   if (!inside && came_back) ++tally.after;
   if (target.wrong && tally_.wrong++ == 0)
     std::snprintf(tally_.first_wrong, sizeof tally_.first_wrong,
-                  "thread %lu, %s of pages %lu to %lu%s: it has seen what must not be",
+                  "thread %lu, %s of pages %lu to %lu%s: it has seen what must not be (error %d)",
                   static_cast<unsigned long>(number_), operation.name,
                   static_cast<unsigned long>(target.first),
                   static_cast<unsigned long>(target.first + target.count - 1),
-                  inside ? ", begun in a window" : "");
+                  inside ? ", begun in a window" : "", target.error);
   if (!Look(target.first, target.count, operation.name)) return;
   // Mostly there must be something to lose.
   for (uint64_t i = target.first; i < target.first + target.count; ++i)

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,9 @@ class StormThread {
   static constexpr uint64_t kCountMax = 64;
   enum class Aim { kNowhere, kInside, kAfter };
 
+  std::optional<uint64_t> MostBehind() const;
+  // An operation's number; none: this time nothing is done.
+  std::optional<uint64_t> Draw();
   void DoOne();
   // The pages for it, as far as they can be had in time.
   Target Choose(Aim aim, bool* came_back);

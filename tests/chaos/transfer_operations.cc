@@ -111,7 +111,7 @@ bool WriteProcMem(Target& target) {
   return true;
 }
 
-constexpr Operation kOperations[] = {
+constexpr Operation kTransferOperations[] = {
     {"read", Read},
     {"write", Write},
     {"read-file", ReadFile},
@@ -127,7 +127,7 @@ constexpr Operation kOperations[] = {
 }  // namespace
 
 std::span<const Operation> TransferOperations() {
-  return kOperations;
+  return kTransferOperations;
 }
 
 }  // namespace drover::chaos

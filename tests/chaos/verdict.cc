@@ -60,6 +60,10 @@ void Verdict::AddMoves(const MovesTally& moved) {
   moved_.rounds += moved.rounds;
   moved_.unshared += moved.unshared;
   moved_.not_by_own_path += moved.not_by_own_path;
+  moved_.copies_failed += moved.copies_failed;
+  moved_.copies_late += moved.copies_late;
+  moved_.copies_mended += moved.copies_mended;
+  moved_.by_plugin += moved.by_plugin;
 }
 
 std::string Verdict::Text() const {
@@ -68,12 +72,15 @@ std::string Verdict::Text() const {
       "jobs ({} not by the own path, {} cancelled), {} command lines cut off, {} disturbances, {} "
       "windows, {} pages moved, {} moves denied, {} pages put back by the ladder, {} children "
       "filled, "
-      "{} rounds, {} pages unshared; {} failures injected; {} pages looked at, {} wrong",
+      "{} rounds, {} pages unshared; {} failures injected; copy engines: {} batches failed or "
+      "refused, {} late, {} wrong copies mended, {} pages by a plugin; {} pages looked at, {} "
+      "wrong",
       passed() ? "PASSED" : "FAILED: " + why_, operations_, untested_, done_, inside_,
       fewest_ == ~uint64_t{0} ? 0 : fewest_, fewest_name_, moved_.jobs, moved_.not_by_own_path,
       moved_.cancelled, moved_.cut_off, moved_.disturbed, moved_.windows, moved_.pages_moved,
       moved_.moves_denied, moved_.ladder_steps, moved_.children_filled, moved_.rounds,
-      moved_.unshared, injected_, pages_checked_, wrong_);
+      moved_.unshared, injected_, moved_.copies_failed, moved_.copies_late, moved_.copies_mended,
+      moved_.by_plugin, pages_checked_, wrong_);
 }
 
 }  // namespace drover::chaos

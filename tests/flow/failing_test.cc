@@ -46,6 +46,7 @@ struct Case {
   const char* name;
   bool to_other_node;
   bool protect_in_window;
+  bool verify = false;
 };
 void PrintTo(const Case& each, std::ostream* out) {
   *out << each.name;
@@ -53,13 +54,16 @@ void PrintTo(const Case& each, std::ostream* out) {
 
 // About 40 small pages, one huge one, a control block and a mapping for the kernel path.
 struct Scene {
-  explicit Scene(const Case& what) : to_other_node(what.to_other_node) {
+  explicit Scene(const Case& what)
+      : world(what.verify ? World::RoomForRings() : World::Nodes(2)),
+        to_other_node(what.to_other_node) {
     small = world.MapFilled(40);
     huge = world.MapFilledHuge(1);
     locked = world.MapFilled(4);
     world.app.Protect(locked, true, false, false);
     world.model.AddThread(1, small.start + 3 * kPageBytes + 0x2e0);
     protect = what.protect_in_window;
+    verify = what.verify;
   }
   void Run() {
     const uint64_t protects = world.model.Calls(Call::kProtect);
@@ -74,11 +78,12 @@ struct Scene {
     Job job = to_other_node ? world.ToNode(1) : world.ToSame();
     job.mode = Mode::kSync;  // all rounds, without their pauses
     job.retry_for_ns = 0;
+    job.verify = verify;
     world.Run(job);
   }
 
   World world;
-  bool to_other_node, protect = false;
+  bool to_other_node, protect = false, verify = false;
   Range small, huge, locked;
   std::mutex mutex;
   std::vector<Call> calls;
@@ -133,6 +138,28 @@ TEST_P(CallFails, EveryMoveIsCarriedOutAndDenied) {
     scene.world.kernel.FailCall(0, Errno::kOk);
     scene.world.CheckAll();
   }
+}
+
+// The verifier has memory of its own, which is watched like the application's. (A job keeps its
+// originals for a while: not every call, then.)
+TEST(CallFailsUnderVerify, WhateverWatchesAndUnwatches) {
+  const Case verify = {"verify", false, false, true};
+  Scene first(verify);
+  first.Run();
+  ASSERT_GT(first.world.result.pages_compared, 0u);
+  uint64_t tried = 0;
+  for (uint64_t nth = 1; nth <= first.calls.size(); ++nth) {
+    const Call call = first.calls[nth - 1];
+    if (call != Call::kRegister && call != Call::kUnregister) continue;
+    SCOPED_TRACE("call " + std::to_string(nth));
+    Scene scene(verify);
+    scene.world.kernel.FailCall(nth, Errno::kNoMemory);
+    scene.Run();
+    scene.world.kernel.FailCall(0, Errno::kOk);
+    scene.world.CheckAll();
+    ++tried;
+  }
+  EXPECT_GT(tried, 4u);
 }
 
 }  // namespace

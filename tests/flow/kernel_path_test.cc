@@ -46,5 +46,42 @@ TEST_F(Flow, ASharedJobMovesFilesAndWhatSeveralProcessesMap) {
   world_.app.EndChild(child);
 }
 
+// A call of move_pages(2) is as long as a window may be, so the first one is small.
+TEST_F(Flow, UnderABudgetCallsBeginSmallAndGrow) {
+  const Range range = world_.MapFilled(256);
+  Job job = world_.ToNode(1);
+  job.own_path = false;
+  job.max_stall_ns = 1'000'000'000;
+  uint64_t before_second = 0, before_third = 0;
+  world_.Before(Call::kMovePages, 2, [&] {
+    before_second = world_.recorder.Count(range, Outcome::kMoved);
+    world_.Before(Call::kMovePages, 1,
+                  [&] { before_third = world_.recorder.Count(range, Outcome::kMoved); });
+  });
+  EXPECT_EQ(world_.Run(job).moved_kernel_path, 256u);
+  EXPECT_EQ(before_second, 8u);
+  EXPECT_EQ(before_third, 24u);
+}
+
+// (A copy of 2 MiB takes more than 10 us on every machine.) The kernel would make the program wait
+// as long.
+TEST_F(Flow, HugePagesThatAreOverBudgetStayUnlessForced) {
+  const Range huge = world_.MapFilledHuge(2), small = world_.MapFilled(8);
+  Job job = world_.ToNode(1);
+  job.max_stall_ns = kMaxStallNsLeast;
+  world_.Run(job);
+  EXPECT_EQ(world_.recorder.Count(huge, Why::kOverBudget), 2 * kPagesPerHuge);
+  EXPECT_EQ(world_.NodeOf(huge.start), 0);
+  EXPECT_TRUE(world_.WholeHuge(huge.start));
+  EXPECT_EQ(world_.result.moved_kernel_path, 0u);
+  EXPECT_GT(world_.result.smallest_budget_ns, kMaxStallNsLeast);
+  job.over_budget = true;
+  world_.Run(job);
+  EXPECT_EQ(world_.recorder.Count(huge, Outcome::kMoved), 2 * kPagesPerHuge);
+  EXPECT_EQ(world_.NodeOf(huge.start), 1);
+  EXPECT_TRUE(world_.WholeHuge(huge.start));
+  EXPECT_EQ(world_.NodeOf(small.start), 1);
+}
+
 }  // namespace
 }  // namespace drover::flow

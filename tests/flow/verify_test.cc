@@ -6,15 +6,9 @@
 namespace drover::flow {
 namespace {
 
-ModelKernel::Options RoomForRings() {
-  ModelKernel::Options options = World::Nodes(2);
-  options.arena_bytes = uint64_t{4} << 30;  // addresses; what is kept is bounded
-  return options;
-}
-
 class Verify : public testing::Test {
  protected:
-  Verify() : world_(RoomForRings()) {}
+  Verify() : world_(World::RoomForRings()) {}
   void TearDown() override { world_.CheckAll(); }
 
   Job ToSame() const {

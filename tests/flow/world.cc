@@ -57,6 +57,12 @@ ModelKernel::Options World::Nodes(uint32_t count) {
   return options;
 }
 
+ModelKernel::Options World::RoomForRings() {
+  ModelKernel::Options options = Nodes(2);
+  options.arena_bytes = uint64_t{4} << 30;  // addresses; what is kept is bounded
+  return options;
+}
+
 World::World(const ModelKernel::Options& options)
     : model(options),
       kernel(model),

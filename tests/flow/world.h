@@ -55,6 +55,7 @@ class World {
   using MapOptions = Application::MapOptions;
 
   static ModelKernel::Options Nodes(uint32_t count);
+  static ModelKernel::Options RoomForRings();  // two nodes, and addresses for --verify
   explicit World(const ModelKernel::Options& options = Nodes(2));
   ~World();
   World(const World&) = delete;

@@ -48,15 +48,18 @@ bool AreWholePages(const Range* ranges, uint32_t count) {
 // What the flow takes for granted of a job.
 const char* WhatIsWrong(const flow::Job& job) {
   for (const bool* flag : {&job.placement.same, &job.plan_only, &job.verify, &job.unshare,
-                           &job.shared, &job.own_path, &job.kernel_path})
+                           &job.shared, &job.own_path, &job.kernel_path, &job.expendable})
     if (!IsFlag(*flag)) return "a flag is 0 or 1";
-  if (static_cast<uint8_t>(job.mode) > 2 || static_cast<uint8_t>(job.engine) > 1)
+  if (static_cast<uint8_t>(job.mode) > 2 || job.reason >= flow::Reason::kCount)
     return "an enumeration has one of its values";
   if (job.range_count > flow::kRangesMax || job.left_out_count > flow::kLeftOutMax ||
-      job.helper_count > flow::kCopyThreadsMax || job.placement.spread_count > flow::kNodesMax ||
-      job.placement.node_count > flow::kNodesMax || job.copy_threads < 1 ||
-      job.copy_threads > flow::kCopyThreadsMax || job.helper_count >= job.copy_threads)
+      job.helper_count >= migrators::kThreadsMax || job.placement.spread_count > flow::kNodesMax ||
+      job.placement.node_count > flow::kNodesMax || job.engine_count < 1 ||
+      job.engine_count > migrators::kEnginesPerJobMax)
     return "a count lies within its array";
+  for (const migrators::Spec& spec : job.Engines())
+    if (!IsValid(spec)) return "copy engines are such as there are";
+  if (job.TrustsALiar()) return "nobody trusts a copy engine that lies";
   if (!AreWholePages(job.ranges, job.range_count)) return "ranges are whole pages";
   if (!AreWholePages(job.left_out, job.left_out_count)) return "left-out ranges are whole pages";
   if (job.batch_bytes == 0 || job.batch_bytes > flow::kBatchBytesMax ||
@@ -128,7 +131,10 @@ class Agent {
 // Reads one message and looks at its head. 0: the agent has hung up; -1: nothing has come.
 ssize_t Hear(int socket, int timeout_ms) {
   pollfd wait{socket, POLLIN, 0};
-  if (poll(&wait, 1, timeout_ms) <= 0) return -1;
+  int ready;  // (libFuzzer's timer interrupts)
+  do ready = poll(&wait, 1, timeout_ms);
+  while (ready < 0 && errno == EINTR);
+  if (ready <= 0) return -1;
   alignas(8) char message[sizeof(control::Result) + 256];
   iovec vector{message, sizeof message};
   alignas(cmsghdr) char room[CMSG_SPACE(8 * sizeof(int))] = {};
@@ -189,7 +195,7 @@ void SayNext(int socket, Input& input) {
   }
   std::string message(sizeof(control::Header), '\0');
   control::Header header;
-  header.type = static_cast<Type>(input.Byte() % 12);
+  header.type = static_cast<Type>(input.Byte() % 14);
   header.length_bytes = sizeof(control::Move);
   std::memcpy(message.data(), &header, sizeof header);
   if (how % 4 == 1) {  // a job, of which a few bytes are others
@@ -200,6 +206,11 @@ void SayNext(int socket, Input& input) {
       bytes[at] = input.Byte();
     }
     message.append(reinterpret_cast<const char*>(&job), sizeof job);
+  } else if (how % 4 == 2) {  // something about a copy engine
+    header.type = Type::kMigrators;
+    std::memcpy(message.data(), &header, sizeof header);
+    message.append(input.Bytes(sizeof(control::MigratorsRequest) - sizeof header));
+    message.resize(sizeof(control::MigratorsRequest));
   } else {
     const size_t length = input.Byte() * 8u;
     message.append(input.Bytes(length));
@@ -233,8 +244,10 @@ struct World {
 namespace drover::flow {
 
 Engine* MakeEngine(const Parts&, Range) {
-  alignas(8) static char nothing[8];
-  return reinterpret_cast<Engine*>(nothing);
+  alignas(Engine) static char room[sizeof(Engine)];
+  auto* const engine = reinterpret_cast<Engine*>(room);  // of which the registry alone is used
+  new (&engine->registry) migrators::Registry;
+  return engine;
 }
 
 void AddOwn(Engine&, Range) {}

@@ -5,6 +5,7 @@
 #include "cli/grammar.h"
 #include "cli/sizes.h"
 #include "fuzz/fuzz.h"
+#include "library/engines.h"
 #include "library/result.h"
 
 namespace drover::fuzz {
@@ -59,7 +60,9 @@ void ParseOne(const std::string& word) {
     job.range_count = static_cast<uint32_t>(ranges->size());
     std::copy(ranges->begin(), ranges->end(), job.ranges);
   }
-  (void)Good(library::ParseMigrator(word, &job));
+  (void)Good(library::ParseEngines(word, {}, &job));
+  (void)Good(library::ParseReason(word, &job));
+  job.verify = !Good(library::CheckEngines(job));
   Must(flow::IsValid(job), "a job made of words is valid");
   for (const bool need_memory : {false, true})
     if (const auto ids = cli::ParseNodes(word, nodes, need_memory); Good(ids))

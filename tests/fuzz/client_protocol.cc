@@ -135,10 +135,12 @@ void ShowError(const Error& error) {
 
 // All that `drover move` says of a result.
 void Show(const flow::JobResult& result, bool verify) {
-  const MoveResult shown = library::ResultOf(result, verify);
+  flow::Job job;
+  job.verify = verify;
+  const MoveResult shown = library::ResultOf(result, job);
   const report::Seen seen{0.5, result.pages_moved};
   MustBePrintable(report::MoveToTable(shown, seen), true);
-  MustBePrintable(report::MoveToJson(shown, seen, "serial").dump());
+  MustBePrintable(report::MoveToJson(shown, seen).dump());
   const report::Plan plan{.result = shown,
                           .seconds = 1,
                           .window_us = 1,
@@ -160,7 +162,7 @@ void Talk(control::Client& client, uint8_t what) {
     return;
   }
   const std::atomic<bool> cancel = (what & 4) != 0;
-  const auto result = client.Move({}, -1, cancel, [](const control::Progress&) {});
+  const auto result = client.Move(flow::Job(), -1, cancel, [](const control::Progress&) {});
   if (result.has_value())
     Show(*result, (what & 8) != 0);
   else

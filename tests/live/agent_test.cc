@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "live/command.h"
+#include "live/first_move.h"
 
 namespace drover::live {
 namespace {
@@ -256,11 +257,11 @@ TEST(Agent, TheEngineTakesNoSignalOfTheProgram) {
 }
 
 TEST(Agent, TwoMovesAtOnceAreRefused) {
-  Subject subject(UnderDrover(), {"--mib", "128"});
+  Subject subject(UnderDrover(), {"--mib", "32"});
   ASSERT_NE(subject.pid(), 0);
-  Outcome first;
-  std::thread other([&] { first = Move(subject.pid(), {"--batch", "1"}); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // page by page takes seconds
+  const FirstMove first_move(subject.pid());
+  std::thread other([&] { Move(subject.pid(), {"--batch", "1"}); });  // page by page takes a while
+  EXPECT_TRUE(first_move.Seen());
   const Outcome second = Move(subject.pid());
   other.join();
   EXPECT_EQ(second.exit_code, 4) << second.err;
@@ -283,8 +284,9 @@ TEST(Agent, InterruptStopsAtABatchBoundary) {
 TEST(Agent, ATargetThatEndsInTheMiddle) {
   Subject subject(UnderDrover(), {"--mib", "512"});
   ASSERT_NE(subject.pid(), 0);
+  const FirstMove first_move(subject.pid());
   std::thread killer([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    EXPECT_TRUE(first_move.Seen());
     kill(subject.pid(), SIGKILL);
   });
   const Outcome outcome = Move(subject.pid(), {"--batch", "1"});

@@ -19,7 +19,7 @@
 namespace drover::live {
 namespace {
 
-Outcome Move(int pid, std::vector<std::string> more) {
+Outcome TryMove(int pid, std::vector<std::string> more) {
   std::vector<std::string> words = {Built("drover"), "move", std::to_string(pid)};
   words.insert(words.end(), more.begin(), more.end());
   return RunCommand(words);
@@ -29,7 +29,7 @@ TEST(BadInput, UnknownProcess) {
   const int gone = fork();
   if (gone == 0) std::_Exit(0);
   waitpid(gone, nullptr, 0);
-  ExpectRefused(Move(gone, {"--to", "same"}), 4, "there is no process");
+  ExpectRefused(TryMove(gone, {"--to", "same"}), 4, "there is no process");
 }
 
 TEST(BadInput, Zombie) {
@@ -37,7 +37,7 @@ TEST(BadInput, Zombie) {
   if (zombie == 0) std::_Exit(0);
   siginfo_t info;
   waitid(P_PID, static_cast<id_t>(zombie), &info, WEXITED | WNOWAIT);
-  ExpectRefused(Move(zombie, {"--to", "same"}), 4, "zombie");
+  ExpectRefused(TryMove(zombie, {"--to", "same"}), 4, "zombie");
   waitpid(zombie, nullptr, 0);
 }
 
@@ -49,7 +49,7 @@ TEST(BadInput, KernelThread) {
     if (process.has_value() && process->kernel_thread) thread = pid;
   }
   ASSERT_NE(thread, 0) << "kernel threads are hidden here: run outside a container";
-  ExpectRefused(Move(thread, {"--to", "same"}), 4, "kernel thread");
+  ExpectRefused(TryMove(thread, {"--to", "same"}), 4, "kernel thread");
 }
 
 TEST(BadInput, AnotherUsersProcess) {
@@ -75,7 +75,7 @@ TEST(BadInput, SharedPagesTakeTheRightToMoveThem) {
 TEST(BadInput, ACopyOfItsOwnIsForAnAgentToMake) {
   Subject subject({}, {"--mib", "1", "--idle"});
   ASSERT_NE(subject.pid(), 0);
-  ExpectRefused(Move(subject.pid(), {"--to", "same", "--unshare"}), 4,
+  ExpectRefused(TryMove(subject.pid(), {"--to", "same", "--unshare"}), 4,
                 "start it by `drover run -- PROGRAM`");
   EXPECT_TRUE(subject.EndsRight());
 }
@@ -107,8 +107,18 @@ INSTANTIATE_TEST_SUITE_P(
         BadWord{{"--to", "same", "--batch", "0"}, 2, "a batch of 0 bytes"},
         BadWord{{"--to", "same", "--batch", "32m"}, 2, "a batch of 33554432 bytes"},
         BadWord{{"--to", "same", "--batch", "five"}, 2, "is no size"},
-        BadWord{{"--to", "same", "--migrator", "dma"}, 2, "is no migrator"},
-        BadWord{{"--to", "same", "--migrator", "threads:0"}, 2, "is no migrator"},
+        BadWord{{"--to", "same", "--max-stall", "fast"}, 2, "is no time"},
+        BadWord{{"--to", "same", "--max-stall", "200"}, 2, "is no time"},
+        BadWord{{"--to", "same", "--max-stall", "-1ms"}, 2, "is no time"},
+        BadWord{{"--to", "same", "--max-stall", "1us"}, 2, "cannot be kept"},
+        BadWord{{"--to", "same", "--max-stall", "11s"}, 2, "cannot be kept"},
+        BadWord{{"--to", "same", "--over-budget"}, 2, "goes with --max-stall"},
+        BadWord{{"--to", "same", "--migrator", "dma"}, 2, "is no copy engine"},
+        BadWord{{"--to", "same", "--migrator", "threads:0"}, 2, "needs a number"},
+        BadWord{{"--to", "same", "--migrator", "null"}, 2, "only with --verify"},
+        BadWord{{"--to", "same", "--migrator", "fault:flip"}, 2, "only with --verify"},
+        BadWord{{"--to", "same", "--migrator", "serial,serial"}, 2, "twice"},
+        BadWord{{"--to", "same", "--reason", "whim"}, 2, "longterm_pin"},
         BadWord{{"--to", "same", "--mode", "fast"}, 2, "async,sync_light,sync"},
         BadWord{{"--to", "same", "--retry-for", "2"}, 2, "only --mode sync"},
         BadWord{{"--to", "same", "--mode", "sync", "--retry-for", "2h"}, 2, "ms,s"},
@@ -118,7 +128,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_P(BadWords, AreRefusedAndTheTargetIsUntouched) {
   Subject subject(UnderDrover(), {"--mib", "1"});
   ASSERT_NE(subject.pid(), 0);
-  ExpectRefused(Move(subject.pid(), GetParam().words), GetParam().exit_code, GetParam().says);
+  ExpectRefused(TryMove(subject.pid(), GetParam().words), GetParam().exit_code, GetParam().says);
   EXPECT_TRUE(subject.EndsRight());
 }
 
@@ -161,7 +171,7 @@ TEST(BadInput, ASocketThatIsGone) {
   const auto marker = control::FindServingMarker(*control::ReadProcess(subject.pid()));
   ASSERT_TRUE(marker.has_value() && marker->has_value());
   ASSERT_TRUE(std::filesystem::remove((*marker)->socket_path));
-  ExpectRefused(Move(subject.pid(), {"--to", "same"}), 4, "cannot be reached");
+  ExpectRefused(TryMove(subject.pid(), {"--to", "same"}), 4, "cannot be reached");
   EXPECT_TRUE(subject.EndsRight());
 }
 
@@ -212,7 +222,7 @@ TEST(BadInput, AnAgentOfAnotherVersion) {
   }
   char byte;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  ExpectRefused(Move(child, {"--to", "same"}), 4,
+  ExpectRefused(TryMove(child, {"--to", "same"}), 4,
                 fmt::format("speaks version {}, this drover speaks {}", control::kMajor + 1,
                             control::kMajor));
   kill(child, SIGKILL);
@@ -237,7 +247,7 @@ TEST(BadInput, AControlGroupAtItsLimit) {
   uint64_t limit = 0;
   std::ifstream(group / limit_file) >> limit;
   ASSERT_LT(limit, usage + (16u << 20)) << "the memory controller is not to be had here";
-  ExpectRefused(Move(subject.pid(), {"--to", "same"}), 4, "below its memory limit");
+  ExpectRefused(TryMove(subject.pid(), {"--to", "same"}), 4, "below its memory limit");
   EXPECT_TRUE(subject.EndsRight());
   for (int i = 0; i < 200 && fs::exists(group); ++i) {
     std::error_code busy;

@@ -37,7 +37,7 @@ INSTANTIATE_TEST_SUITE_P(PageSizesAndMigrators, Hosted,
                                           testing::Values("serial", "threads:2")));
 
 TEST_P(Hosted, RelocatesUnderReadersAndWriters) {
-  constexpr int kRounds = 30;
+  constexpr int kRounds = 10;
   live::CheckedMemory memory(64 << 20, huge());
   auto engine = OpenEngine();
   memory.StartThreads(4);

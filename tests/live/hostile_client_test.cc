@@ -209,11 +209,51 @@ TEST_F(HostileClient, ComesAndSaysNothing) {
   silent.push_back(Greeted());
 }
 
-TEST_F(HostileClient, IsRefusedWhileTheFirstMayStillSpeak) {
+// While another caller is there a visitor may ask for the copy engines, once, and for nothing else.
+TEST_F(HostileClient, IsAVisitorWhileTheFirstMayStillSpeak) {
   const Talk first = Greeted();
-  Talk second(path_);
-  EXPECT_EQ(TypeOf(second.Hear()), Type::kRefused);
-  EXPECT_TRUE(second.HearsHangUp());
+  const std::string list =
+      MessageOf(Type::kMigrators,
+                std::string(sizeof(control::MigratorsRequest) - sizeof(control::Header), '\0'));
+  for (const std::string& asked :
+       {list, MessageOf(Type::kMove, BytesOf(flow::Job())), MessageOf(Type::kOff, ""),
+        list.substr(0, list.size() - 1), list + "x", std::string(200, 'x'), std::string()}) {
+    usleep(150'000);  // the visitor before has had its time
+    Talk second(path_);
+    const std::string greeting = second.Hear();
+    ASSERT_EQ(TypeOf(greeting), Type::kHello);
+    control::Hello hello;
+    std::memcpy(&hello, greeting.data(), sizeof hello);
+    EXPECT_EQ(hello.busy, control::Hello::Busy::kMoment);
+    EXPECT_EQ(hello.holder_pid, getpid());
+    if (asked.empty()) continue;  // one that says nothing, and goes
+    EXPECT_TRUE(second.Say(asked));
+    if (asked == list) {
+      EXPECT_EQ(TypeOf(second.Hear()), Type::kMigratorList);
+    }
+    EXPECT_TRUE(second.HearsHangUp());
+  }
+}
+
+TEST_F(HostileClient, IsOneVisitorTooMany) {
+  const Talk first = Greeted();
+  Talk second(path_), third(path_);
+  EXPECT_EQ(TypeOf(second.Hear()), Type::kHello);
+  EXPECT_EQ(TypeOf(third.Hear()), Type::kRefused);
+  EXPECT_TRUE(third.HearsHangUp());
+}
+
+// Numbers of engines that do not exist, and names that are none, change nothing.
+TEST_F(HostileClient, SetsWhatIsNotThere) {
+  for (int i = 0; i < 64; ++i) {
+    control::MigratorsRequest request;
+    request.action = static_cast<control::MigratorsRequest::Action>(i);
+    std::memset(request.name.text, i % 2 == 0 ? 'x' : 0xff, sizeof request.name.text);
+    std::string body(reinterpret_cast<const char*>(&request), sizeof request);
+    Talk talk = Greeted();
+    EXPECT_TRUE(talk.Say(MessageOf(Type::kMigrators, body.substr(sizeof(control::Header)))));
+    EXPECT_EQ(TypeOf(talk.Hear()), Type::kMigratorList);
+  }
 }
 
 // A program that is stopped takes nobody in: whoever waits before its full door goes away in time.

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <thread>
 
 #include "live/command.h"
+#include "live/first_move.h"
 
 namespace drover::live {
 namespace {
@@ -56,8 +56,9 @@ TEST(OtherNamespace, AProgramThereIsMovedFromHere) {
 TEST(ChangedProgram, InTheMiddleOfAMove) {
   Subject subject(UnderDrover(), {"--mib", "512", "--uses-later", "exec"});
   ASSERT_NE(subject.pid(), 0);
+  const FirstMove first_move(subject.pid());
   std::thread changer([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    EXPECT_TRUE(first_move.Seen());
     kill(subject.pid(), SIGUSR2);
   });
   const Outcome outcome = RunCommand(

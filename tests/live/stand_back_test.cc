@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "live/command.h"
+#include "live/first_move.h"
 #include "live/ksm.h"
 
 namespace drover::live {
@@ -34,7 +35,7 @@ constexpr Use kUses[] = {
     {"seccomp", "taken out of work"},
 };
 
-Outcome Move(int pid, const char* batch) {
+Outcome MoveInBatches(int pid, const char* batch) {
   return RunCommand(
       {Built("drover"), "move", std::to_string(pid), "--to", "same", "--batch", batch, "--json"});
 }
@@ -51,7 +52,7 @@ INSTANTIATE_TEST_SUITE_P(From, StandsBack, testing::ValuesIn(kUses),
 TEST_P(StandsBack, FromWhatIsUsedBeforeTheMove) {
   Subject subject(UnderDrover(), {"--mib", "4", "--uses", GetParam().what});
   ASSERT_NE(subject.pid(), 0) << "this machine should have it";
-  const Outcome outcome = Move(subject.pid(), "2m");
+  const Outcome outcome = MoveInBatches(subject.pid(), "2m");
   EXPECT_EQ(outcome.exit_code, 3) << outcome.err;  // no second node for the kernel path
   EXPECT_NE(Refusal(outcome).find(GetParam().words), std::string::npos) << outcome.out;
   EXPECT_EQ(outcome.json()["pages_moved"], 0);
@@ -68,12 +69,13 @@ TEST_P(StandsBack, FromWhatIsUsedBeforeTheMove) {
 }
 
 TEST_P(StandsBack, FromWhatIsUsedInTheMiddleOfAMove) {
-  constexpr int kMib = 256;
+  constexpr int kMib = 64;
   Subject subject(UnderDrover(), {"--mib", std::to_string(kMib), "--uses-later", GetParam().what});
   ASSERT_NE(subject.pid(), 0);
   Outcome outcome;
-  std::thread mover([&] { outcome = Move(subject.pid(), "1"); });  // page by page takes seconds
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const FirstMove first_move(subject.pid());
+  std::thread mover([&] { outcome = MoveInBatches(subject.pid(), "1"); });
+  EXPECT_TRUE(first_move.Seen());
   kill(subject.pid(), SIGUSR2);
   mover.join();
   EXPECT_NE(outcome.exit_code, 0) << outcome.err;
@@ -83,7 +85,7 @@ TEST_P(StandsBack, FromWhatIsUsedInTheMiddleOfAMove) {
     EXPECT_GT(outcome.json()["pages_moved"].get<uint64_t>(), 0u);
     EXPECT_LT(outcome.json()["pages_moved"].get<uint64_t>(), kMib * 256u);
   }
-  EXPECT_NE(Refusal(Move(subject.pid(), "2m")).find(GetParam().words), std::string::npos);
+  EXPECT_NE(Refusal(MoveInBatches(subject.pid(), "2m")).find(GetParam().words), std::string::npos);
   EXPECT_TRUE(subject.EndsRight());
 }
 
@@ -101,7 +103,7 @@ TEST(NotMoved, MergedPagesAreNamed) {
     std::ifstream("/sys/kernel/mm/ksm/pages_sharing") >> merged;
   }
   ASSERT_GE(merged, 32u);
-  const Outcome outcome = Move(subject.pid(), "2m");
+  const Outcome outcome = MoveInBatches(subject.pid(), "2m");
   bool named = false;
   const auto json = outcome.json();
   for (const auto& cause : json["not_moved"])
@@ -118,7 +120,7 @@ TEST(StandBack, HugePagesOfAProgramThatHasSwitchedThemOff) {
   const std::string pid = std::to_string(subject.pid());
   const auto plan =
       RunCommand({Built("drover"), "move", pid, "--to", "same", "--dry-run", "--json"}).json();
-  const Outcome outcome = Move(subject.pid(), "2m");
+  const Outcome outcome = MoveInBatches(subject.pid(), "2m");
   const auto json = outcome.json();
   EXPECT_EQ(plan["by_path"], json["by_path"]) << plan << json;
   bool named = false;
@@ -134,7 +136,7 @@ TEST(StandBack, HugePagesOfAProgramThatHasSwitchedThemOff) {
 TEST(StandBack, EndsWithItsReason) {
   Subject subject(UnderDrover(), {"--mib", "4", "--uses-for-a-moment", "fuse"});
   ASSERT_NE(subject.pid(), 0);
-  const Outcome outcome = Move(subject.pid(), "2m");
+  const Outcome outcome = MoveInBatches(subject.pid(), "2m");
   EXPECT_EQ(Refusal(outcome), "") << outcome.out;
   EXPECT_GT(outcome.json()["pages_moved"].get<uint64_t>(), 0u);
   EXPECT_TRUE(subject.EndsRight());

@@ -108,7 +108,7 @@ Made SwappedOut() {
   return made;  // in the swap cache: looked at by the page table
 }
 
-constexpr Kind kKinds[] = {
+constexpr Kind kHeldKinds[] = {
     {"child-alive", "shared with a living child after fork", WithLivingChild},
     {"child-alive-2m", "2 MiB pages shared with a living child after fork", HugeWithLivingChild},
     {"child-dead", "shared with a child that has ended", WithDeadChild},
@@ -121,7 +121,7 @@ constexpr Kind kKinds[] = {
 }  // namespace
 
 std::span<const Kind> HeldKinds() {
-  return kKinds;
+  return kHeldKinds;
 }
 
 }  // namespace drover::memory

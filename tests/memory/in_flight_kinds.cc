@@ -153,7 +153,7 @@ Made NfsDirect() {
   return made;
 }
 
-constexpr Kind kKinds[] = {
+constexpr Kind kInFlightKinds[] = {
     {"zerocopy", "being sent by MSG_ZEROCOPY", ZeroCopy},
     {"kernel-tls", "of a program that has a socket with kernel TLS", KernelTls},
     {"nfs-direct", "of a program that has a file on NFS open with O_DIRECT", NfsDirect},
@@ -165,7 +165,7 @@ constexpr Kind kKinds[] = {
 }  // namespace
 
 std::span<const Kind> InFlightKinds() {
-  return kKinds;
+  return kInFlightKinds;
 }
 
 }  // namespace drover::memory

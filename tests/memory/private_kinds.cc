@@ -208,7 +208,7 @@ Made Guards() {
   return made;
 }
 
-constexpr Kind kKinds[] = {
+constexpr Kind kPrivateKinds[] = {
     {"anonymous-4k", "private anonymous, 4 KiB pages", Small},
     {"anonymous-2m", "private anonymous, 2 MiB pages", WholeHuge},
     {"anonymous-partly-2m", "private anonymous, one 2 MiB page and 4 KiB pages", PartlyHuge},
@@ -234,7 +234,7 @@ constexpr Kind kKinds[] = {
 }  // namespace
 
 std::span<const Kind> PrivateKinds() {
-  return kKinds;
+  return kPrivateKinds;
 }
 
 }  // namespace drover::memory

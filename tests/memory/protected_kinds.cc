@@ -73,7 +73,7 @@ Made AllLockedNow() {
   return made;
 }
 
-constexpr Kind kKinds[] = {
+constexpr Kind kProtectedKinds[] = {
     {"read-only", "PROT_READ", ReadOnly},
     {"no-rights", "PROT_NONE, with pages", NoRights},
     {"executable", "readable, writable and executable", Executable},
@@ -89,7 +89,7 @@ constexpr Kind kKinds[] = {
 }  // namespace
 
 std::span<const Kind> ProtectedKinds() {
-  return kKinds;
+  return kProtectedKinds;
 }
 
 }  // namespace drover::memory

@@ -157,7 +157,7 @@ Made OwnUserfault() {
   return made;
 }
 
-constexpr Kind kKinds[] = {
+constexpr Kind kSharedKinds[] = {
     {"file-clean", "private mapping of a file, only read", FileClean},
     {"file-written", "private mapping of a file, written", FileWritten},
     {"file-shared", "shared mapping of a file", FileShared},
@@ -175,7 +175,7 @@ constexpr Kind kKinds[] = {
 }  // namespace
 
 std::span<const Kind> SharedKinds() {
-  return kKinds;
+  return kSharedKinds;
 }
 
 }  // namespace drover::memory

@@ -11,7 +11,7 @@
 namespace drover::vm {
 namespace {
 
-constexpr int kRounds = 3;
+constexpr int kHostedRounds = 3;
 
 class TwoNodesHosted : public testing::TestWithParam<std::tuple<bool, const char*>> {};
 INSTANTIATE_TEST_SUITE_P(PageSizesAndMigrators, TwoNodesHosted,
@@ -27,7 +27,7 @@ TEST_P(TwoNodesHosted, ThereAndBackUnderReadersAndWriters) {
   ASSERT_TRUE(engine.has_value()) << engine.error().message;
   ASSERT_EQ((*engine)->OwnPathRefused(), "");
   memory.StartThreads(4);
-  for (int i = 0; i < 2 * kRounds; ++i) {
+  for (int i = 0; i < 2 * kHostedRounds; ++i) {
     const int node = 1 - i % 2;
     SCOPED_TRACE("move " + std::to_string(i) + " to node " + std::to_string(node));
     MoveRequest request;

@@ -10,7 +10,8 @@ namespace drover::vm {
 namespace {
 
 TEST(KernelPath, AProcessWithoutAnAgentIsMovedAndSoReported) {
-  StartedVictim victim(With::kNoAgent, {"--node", "0", "--threads", "4"});
+  StartedVictim victim(With::kNoAgent,
+                       {"--node", "0", "--small-mib", "4", "--huge-mib", "4", "--threads", "4"});
   ASSERT_NE(victim.pid(), 0);
   const uint64_t huge_pages = HugePages(victim.pid(), victim.huge());
   for (const int node : {1, 0, 1}) {

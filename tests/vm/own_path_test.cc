@@ -9,22 +9,18 @@ namespace {
 
 constexpr int kRounds = 2;
 
-class OwnPath : public testing::TestWithParam<const char*> {
+class OwnPath : public testing::Test {
  protected:
-  live::Outcome MoveTo(std::vector<std::string> words) {
-    words.insert(words.end(), {"--migrator", GetParam()});
-    return Move(victim_.pid(), words);
-  }
+  live::Outcome MoveTo(const std::vector<std::string>& words) { return Move(victim_.pid(), words); }
   StartedVictim victim_{With::kAgent,
                         {"--node", "0", "--small-mib", "2", "--huge-mib", "8", "--threads", "4"}};
 };
 
-INSTANTIATE_TEST_SUITE_P(Migrators, OwnPath, testing::Values("serial", "threads:2"),
-                         [](const auto& chosen) {
-                           return chosen.param == std::string("serial") ? "Serial" : "TwoThreads";
-                         });
+class OwnPathBy : public OwnPath, public testing::WithParamInterface<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Migrators, OwnPathBy,
+                         testing::Values("serial", "threads:2", "channels:2,serial"));
 
-TEST_P(OwnPath, ThereAndBackUnderReadersAndWriters) {
+TEST_P(OwnPathBy, ThereAndBackUnderReadersAndWriters) {
   ASSERT_NE(victim_.pid(), 0);
   ExpectOnNode(victim_.pid(), victim_.small(), 0);
   ExpectOnNode(victim_.pid(), victim_.huge(), 0);
@@ -33,7 +29,7 @@ TEST_P(OwnPath, ThereAndBackUnderReadersAndWriters) {
   for (int i = 0; i < 2 * kRounds; ++i) {
     const int node = 1 - i % 2;
     SCOPED_TRACE("move " + std::to_string(i) + " to node " + std::to_string(node));
-    const auto outcome = MoveTo({"--to", std::to_string(node)});
+    const auto outcome = MoveTo({"--to", std::to_string(node), "--migrator", GetParam()});
     ASSERT_TRUE(ExpectTruthful(outcome));
     const auto json = outcome.json();
     EXPECT_EQ(json["own_path_refused"], "");
@@ -47,7 +43,7 @@ TEST_P(OwnPath, ThereAndBackUnderReadersAndWriters) {
   EXPECT_EQ(victim_.End(), 0);
 }
 
-TEST_P(OwnPath, WhatIsThereAlreadyIsLeftAndCounted) {
+TEST_F(OwnPath, WhatIsThereAlreadyIsLeftAndCounted) {
   ASSERT_NE(victim_.pid(), 0);
   ASSERT_TRUE(ExpectTruthful(MoveTo({"--to", "1"})));
   const auto again = MoveTo({"--to", "1"});
@@ -58,7 +54,7 @@ TEST_P(OwnPath, WhatIsThereAlreadyIsLeftAndCounted) {
   EXPECT_EQ(victim_.End(), 0);
 }
 
-TEST_P(OwnPath, FromTakesOnlyThePagesOfThatNode) {
+TEST_F(OwnPath, FromTakesOnlyThePagesOfThatNode) {
   ASSERT_NE(victim_.pid(), 0);
   ASSERT_TRUE(ExpectTruthful(MoveTo({"--to", "1", "--range", RangeWord(victim_.huge())})));
   ExpectOnNode(victim_.pid(), victim_.small(), 0);
@@ -73,7 +69,7 @@ TEST_P(OwnPath, FromTakesOnlyThePagesOfThatNode) {
   EXPECT_EQ(victim_.End(), 0);
 }
 
-TEST_P(OwnPath, TwoNodesChangePlaces) {
+TEST_F(OwnPath, TwoNodesChangePlaces) {
   ASSERT_NE(victim_.pid(), 0);
   ASSERT_TRUE(ExpectTruthful(MoveTo({"--to", "1", "--range", RangeWord(victim_.huge())})));
   ASSERT_TRUE(ExpectTruthful(MoveTo({"--from", "0,1", "--to", "1,0"})));
@@ -82,7 +78,7 @@ TEST_P(OwnPath, TwoNodesChangePlaces) {
   EXPECT_EQ(victim_.End(), 0);
 }
 
-TEST_P(OwnPath, SameKeepsTheNodeOfEachPage) {
+TEST_F(OwnPath, SameKeepsTheNodeOfEachPage) {
   ASSERT_NE(victim_.pid(), 0);
   ASSERT_TRUE(ExpectTruthful(MoveTo({"--to", "1", "--range", RangeWord(victim_.huge())})));
   const auto small_before = NodesOf(victim_.pid(), victim_.small());

@@ -9,10 +9,8 @@ namespace drover::vm {
 namespace {
 
 class StandsBack : public testing::TestWithParam<const char*> {};
-// What the guest's kernel has of it.
-INSTANTIATE_TEST_SUITE_P(From, StandsBack,
-                         testing::Values("pi", "pi_futex", "robust", "userfaultfd", "raw_thread",
-                                         "seccomp"),
+// One of each way to be found out; all causes are tried on the host.
+INSTANTIATE_TEST_SUITE_P(From, StandsBack, testing::Values("robust", "seccomp"),
                          [](const auto& chosen) { return std::string(chosen.param); });
 
 TEST_P(StandsBack, AndTheKernelPathMovesTheProgramUnharmed) {

@@ -91,11 +91,17 @@ class ModelKernel final : public Kernel {
   Errno VisitDescriptors(Visit visit, void* context) override;
   Result<SocketKind> LookAtSocket(int descriptor) override;
   Result<uint64_t> ListMarked(Marked how, std::span<Range> ranges) override;
-  uint64_t InvoluntarySwitches() override { return 0; }
+  Switches CountSwitches() override { return {}; }
   uint64_t NowNs() override;
+  uint64_t ThreadCpuNs() override;
   void PinThread() override { pinned_ = true; }
   void UnpinThread() override { pinned_ = false; }
-  void BecomeHelper(int32_t) override { ++helpers_, ++helpers_held_; }
+  void BecomeHelper(int32_t) override {
+    if (before_helper_) before_helper_();
+    ++helpers_, ++helpers_held_;
+  }
+  // Called on each helper before it begins. Set before the job.
+  void SetBeforeHelper(std::function<void()> before) { before_helper_ = std::move(before); }
   void LetHelperRun(int32_t) override { --helpers_held_; }
   int32_t ThreadId() override;
   void KeepOff(std::span<const int16_t> cpus) override { kept_off_ = cpus.size(); }
@@ -112,6 +118,7 @@ class ModelKernel final : public Kernel {
   model::Machine machine_;
   model::Application application_;
   std::atomic<bool> pinned_ = false;
+  std::function<void()> before_helper_;
   std::atomic<uint64_t> helpers_ = 0, helpers_held_ = 0, kept_off_ = 0;
 };
 

@@ -171,10 +171,22 @@ int32_t ModelKernel::ThreadId() {
   return gettid();
 }
 
-uint64_t ModelKernel::NowNs() {
+namespace {
+
+uint64_t ReadClockNs(clockid_t clock) {
   timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
+
+uint64_t ModelKernel::NowNs() {
+  return ReadClockNs(CLOCK_MONOTONIC);
+}
+
+uint64_t ModelKernel::ThreadCpuNs() {
+  return ReadClockNs(CLOCK_THREAD_CPUTIME_ID);
 }
 
 // ---- switches

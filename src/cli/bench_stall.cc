@@ -1,0 +1,148 @@
+// drover bench stall: what a program notices of a move.
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/sizes.h"
+#include "stall.h"
+
+namespace drover::cli {
+namespace {
+
+struct BenchStallOptions {
+  bench::StallOptions wanted;
+  std::vector<std::string> max_stalls = {"100us", "200us", "500us", "2ms"};
+  std::string total = "1g";
+  bool json = false, csv = false;
+};
+
+nlohmann::json StallRowToJson(const bench::StallRow& row) {
+  nlohmann::json json = {{"side", row.side},
+                         {"page", row.page},
+                         {"max_stall_us", nullptr},
+                         {"probe_threads", row.probe_threads},
+                         {"rounds", row.rounds},
+                         {"seconds", row.seconds},
+                         {"accesses", row.accesses},
+                         {"probe_p50_us", row.probe_p50_us},
+                         {"probe_p99_us", row.probe_p99_us},
+                         {"probe_p999_us", row.probe_p999_us},
+                         {"probe_max_us", row.probe_max_us},
+                         {"probe_stalled", row.stalled},
+                         {"probe_stalled_p50_us", row.probe_stalled_p50_us},
+                         {"probe_stalled_p99_us", row.probe_stalled_p99_us},
+                         {"probe_unexplained", row.unexplained},
+                         {"probe_wrong_words", row.wrong_words},
+                         {"drover_waits", row.waits},
+                         {"drover_p50_us", row.drover_p50_us},
+                         {"drover_p99_us", row.drover_p99_us},
+                         {"drover_max_us", row.drover_max_us},
+                         {"windows", row.windows},
+                         {"windows_over_budget", row.windows_over_budget},
+                         {"windows_preempted", row.windows_preempted},
+                         {"over_budget_pages", row.over_budget_pages},
+                         {"smallest_max_stall_us", row.smallest_max_stall_us},
+                         {"gb_per_s", row.gb_per_s}};
+  if (row.max_stall_us > 0) json["max_stall_us"] = row.max_stall_us;
+  return json;
+}
+
+void PrintStallTable(const std::vector<bench::StallRow>& rows) {
+  fmt::print(
+      "times in us; stalled: accesses of the probe that met a window on their page; unexplained: "
+      "longer than {:.0f} us without one; over: windows longer than the budget, of those that were "
+      "not preempted\n\n",
+      bench::kLongUs);
+  fmt::print("{:<4} {:>6} {:<6} {:>6} {:>8} {:>16} {:>16} {:>7} {:>16} {:>10} {:>8}\n", "page",
+             "budget", "side", "GB/s", "p99.9", "stalled p50/99", "drover p50/99", "unexpl.",
+             "windows, over", "preempted", "left");
+  for (const auto& row : rows)
+    fmt::print("{:<4} {:>6} {:<6} {:>6.2f} {:>8.1f} {:>16} {:>16} {:>7} {:>16} {:>10} {:>8}\n",
+               row.page, row.max_stall_us > 0 ? fmt::format("{:.0f}", row.max_stall_us) : "none",
+               row.side, row.gb_per_s, row.probe_p999_us,
+               fmt::format("{:.0f}/{:.0f}", row.probe_stalled_p50_us, row.probe_stalled_p99_us),
+               fmt::format("{:.0f}/{:.0f}", row.drover_p50_us, row.drover_p99_us), row.unexplained,
+               fmt::format("{}, {}", row.windows, row.windows_over_budget), row.windows_preempted,
+               row.over_budget_pages);
+}
+
+void PrintStallCsv(const std::vector<bench::StallRow>& rows) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto json = StallRowToJson(rows[i]);
+    std::string names, values;
+    for (const auto& [name, value] : json.items()) {
+      names += (names.empty() ? "" : ",") + name;
+      values += (values.empty() ? "" : ",") +
+                (value.is_string() ? value.get<std::string>() : value.dump());
+    }
+    if (i == 0) fmt::print("{}\n", names);
+    fmt::print("{}\n", values);
+  }
+}
+
+int BenchStall(const BenchStallOptions& options) {
+  bench::StallOptions wanted = options.wanted;
+  wanted.max_stalls_us.clear();
+  for (const std::string& text : options.max_stalls) {
+    const auto us = ParseStall(text);
+    if (!us.has_value()) return Fail(us.error());
+    wanted.max_stalls_us.push_back(*us);
+  }
+  const auto total = ParseTotal(options.total);
+  if (!total.has_value()) return Fail(total.error());
+  wanted.total_bytes = *total;
+  const auto rows = bench::RunStall(
+      wanted, [](const std::string& step) { fmt::print(stderr, "drover: measuring {}\n", step); });
+  if (!rows.has_value()) return Fail(rows.error());
+  if (options.csv) {
+    PrintStallCsv(*rows);
+  } else if (options.json) {
+    auto document = JsonHead("bench stall");
+    document["rows"] = nlohmann::json::array();
+    document["skipped"] = nlohmann::json::array();
+    for (const auto& row : *rows) document["rows"].push_back(StallRowToJson(row));
+    PrintJson(document);
+  } else {
+    PrintStallTable(*rows);
+  }
+  uint64_t wrong = 0;
+  for (const auto& row : *rows) wrong += row.wrong_words;
+  if (wrong == 0) return kExitDone;
+  return Fail({Error::Kind::kFailed, fmt::format("the probe has read {} wrong words", wrong)});
+}
+
+}  // namespace
+
+void AddBenchStall(CLI::App& bench, Chosen& chosen) {
+  auto* stall = bench.add_subcommand(
+      "stall", "what a program notices of a move: a probe beside drover's own account");
+  auto options = std::make_shared<BenchStallOptions>();
+  bench::StallOptions& wanted = options->wanted;
+  stall->add_option("--max-stall", options->max_stalls, "budgets, as for move")
+      ->delimiter(',')
+      ->capture_default_str();
+  stall->add_option("--page", wanted.pages, "page sizes: 4K, 2M")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"4K", "2M"}))
+      ->capture_default_str();
+  stall->add_option("--side", wanted.sides, "drover; none: the probe alone")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"drover", "none"}))
+      ->capture_default_str();
+  stall->add_option("--probe-threads", wanted.probe_threads, "threads of the probe")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  stall->add_option("--total", options->total, "bytes under the probe, all of which are moved")
+      ->capture_default_str();
+  stall->add_option("--migrator", wanted.migrator, "copy engines, as for move")
+      ->capture_default_str();
+  stall->add_flag("--over-budget", wanted.over_budget, "as for move");
+  stall->add_option("--rounds", wanted.rounds, "rounds, alternating between the sides")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  stall->add_flag("--json", options->json, "one JSON document on stdout");
+  stall->add_flag("--csv", options->csv, "comma-separated values on stdout")->excludes("--json");
+  stall->footer("A CPU for the engine is what a budget takes: leave one idle beside the probe.");
+  stall->callback([=, &chosen] { chosen.run = [=] { return BenchStall(*options); }; });
+}
+
+}  // namespace drover::cli

@@ -1,0 +1,133 @@
+#include "flow/budget.h"
+
+#include "flow/engine.h"
+
+namespace drover::flow {
+namespace {
+
+constexpr uint64_t kFirstSmall = 8, kFirstKernel = 8;  // pages
+// The aim: a quarter of it goes with each window that took too long, and comes back within a few
+// hundred that did not. So one in some hundreds is over at most.
+constexpr uint64_t kAimLeast = 128, kAimRecovers = 1;
+// A small page does not fit where most do not: what is slow about one is chance, or the first
+// window of a job. Of huge pages a hundredth may be over, and each is a window by itself.
+constexpr Pace::Over kSmallIsOver{8, 50}, kHugeIsOver{2, 1};
+// What isolating, remapping and the barrier add to the copy of a huge page, and what a copy differs
+// from one time to the next.
+constexpr uint64_t kHugeMarginPercent = 20;
+constexpr int kHugeCopies = 3;
+constexpr uint64_t kLineBytes = 64;
+
+uint64_t Least(uint64_t a, uint64_t b) {
+  return a < b ? a : b;
+}
+
+// So that the copy reads from memory, as of a page that nobody has used lately.
+void PushOutOfCaches(Range range) {
+#if defined(__x86_64__)
+  for (uint64_t at = range.start; at < range.end(); at += kLineBytes)
+    asm volatile("clflush (%0)" : : "r"(at) : "memory");
+#else
+  (void)range;
+#endif
+}
+
+}  // namespace
+
+void Pace::Note(uint64_t folios, uint64_t took_ns) {
+  if (folios == 0 || limit_ns_ == 0) return;
+  const uint64_t each_ns = took_ns / folios;
+  if (each_ns > slow_ns_)
+    slow_ns_ += (each_ns - slow_ns_ + 1) / (slow_ns_ == 0 ? 1 : 2);
+  else
+    slow_ns_ -= (slow_ns_ - each_ns) / 32;
+  if (folios == 1) NoteSingle(took_ns);
+  if (took_ns > limit_ns_) {
+    aim_ = aim_ * 3 / 4 > kAimLeast ? aim_ * 3 / 4 : kAimLeast;
+  } else if (aim_ < kAimMost) {
+    aim_ += kAimRecovers;
+  }
+  const uint64_t fit = slow_ns_ == 0 ? most_ : limit_ns_ * aim_ / 1024 / slow_ns_;
+  next_ = Least(Least(fit, 2 * next_), most_);
+  if (next_ == 0) next_ = 1;
+}
+
+void Pace::NoteSingle(uint64_t took_ns) {
+  ++singles_;
+  if (took_ns > single_ns_) single_ns_ = took_ns;
+  if (took_ns > limit_ns_) ++singles_over_;
+  over_ = over_ || (singles_over_ >= when_over_.count &&
+                    singles_over_ * 100 > singles_ * when_over_.percent);
+}
+
+void Pace::Foretell(uint64_t took_ns) {
+  if (took_ns > single_ns_) single_ns_ = took_ns;
+  over_ = took_ns > limit_ns_;
+}
+
+void Budget::Begin(const Job& job) {
+  max_stall_ns_ = job.max_stall_ns;
+  batch_bytes_ = job.batch_bytes;
+  forced_ = job.over_budget;
+  huge_measured_ = false;
+  const uint64_t most = batch_bytes_ / kPageBytes;
+  const uint64_t most_huge = batch_bytes_ > kHugeBytes ? batch_bytes_ / kHugeBytes : 1;
+  // (A plan opens no window, and would never get on.)
+  const bool adapts = is_limited() && !job.plan_only;
+  small_ = Pace(max_stall_ns_, adapts ? Least(kFirstSmall, most) : most, most, kSmallIsOver);
+  huge_ = Pace(max_stall_ns_, adapts ? 1 : most_huge, most_huge, kHugeIsOver);
+  kernel_ = Pace(max_stall_ns_, kFirstKernel, kKernelChunkPages, kSmallIsOver);
+}
+
+uint64_t Budget::EndOfSmall(uint64_t start) const {
+  if (!is_limited()) return RoundDown(start, batch_bytes_) + batch_bytes_;
+  const uint64_t end = start + small_.folios() * kPageBytes;
+  // A batch in two page tables costs twice the moves.
+  const uint64_t table_end = RoundDown(start, kHugeBytes) + kHugeBytes;
+  return small_.folios() < kPagesPerHuge ? Least(end, table_end) : RoundDown(end, kHugeBytes);
+}
+
+bool Budget::NoteWindow(bool huge, uint64_t folios, uint64_t window_ns) {
+  (huge ? huge_ : small_).Note(folios, window_ns);
+  return is_limited() && window_ns > max_stall_ns_;
+}
+
+void Budget::NoteKernelCall(uint64_t pages, uint64_t took_ns) {
+  kernel_.Note(pages, took_ns);
+}
+
+void Budget::MeasureHuge(Engine& engine, int16_t node) {
+  if (!is_limited() || huge_measured_) return;
+  huge_measured_ = true;
+  const auto mapped = engine.kernel.Map(3 * kHugeBytes);
+  if (!mapped.has_value()) return;  // then the first window tells
+  const uint64_t source = RoundUp(*mapped, kHugeBytes), target = source + kHugeBytes;
+  const Range both{source, 2 * kHugeBytes};
+  // (A child that is forked meanwhile would keep it for good.)
+  (void)engine.kernel.Advise({*mapped, 3 * kHugeBytes}, kernel::Advice::kDontFork);
+  (void)engine.kernel.Advise(both, kernel::Advice::kHugePage);
+  if (node >= 0) (void)engine.kernel.PreferNode({target, kHugeBytes}, Node{node});
+  if (engine.headroom.Grants(engine.kernel, Node{node}, both.length) &&
+      engine.kernel.Advise(both, kernel::Advice::kPopulateWrite) == kernel::Errno::kOk) {
+    uint64_t slowest_ns = 0;
+    for (int i = 0; i < kHugeCopies; ++i) {
+      PushOutOfCaches(both);
+      const uint64_t begin_ns = engine.kernel.NowNs();
+      engine.copy.For(kHugeBytes)(target, source, kHugeBytes);
+      const uint64_t took_ns = engine.kernel.NowNs() - begin_ns;
+      // The first one may have met anything.
+      if (i > 0 && took_ns > slowest_ns) slowest_ns = took_ns;
+    }
+    huge_.Foretell(slowest_ns / engine.result->copy_threads * (100 + kHugeMarginPercent) / 100);
+  }
+  engine.kernel.Unmap({*mapped, 3 * kHugeBytes});
+}
+
+uint64_t Budget::SmallestThatWouldDo() const {
+  uint64_t most = 0;
+  for (const Pace* pace : {&small_, &huge_})
+    if (pace->is_over() && pace->single_ns() > most) most = pace->single_ns();
+  return most * 5 / 4;
+}
+
+}  // namespace drover::flow

@@ -1,0 +1,89 @@
+// The stall budget of a job: batches are as large as windows may be, given what those before them
+// took. Batches of small pages, of huge pages, and calls of the kernel path each have their pace.
+//
+// A window cannot be cut short, so its length is foretold. A window that the mover lost its CPU in
+// says nothing of the next one, and teaches nothing.
+//
+// Mover thread. Freestanding.
+#pragma once
+
+#include <cstdint>
+
+#include "flow/limits.h"
+
+namespace drover::flow {
+
+struct Engine;
+struct Job;
+
+// How many folios fit. Starts small, at most doubles each time, and steps back as soon as one has
+// taken too long.
+class Pace {
+ public:
+  static constexpr uint64_t kAimMost = 717;  // 0.7: the longest of a hundred are half as long again
+
+  Pace() = default;
+  // It is over when of those by themselves so many, and so many percent, took too long.
+  struct Over {
+    uint64_t count, percent;
+  };
+  Pace(uint64_t limit_ns, uint64_t first, uint64_t most, Over over)
+      : limit_ns_(limit_ns), next_(first), most_(most), when_over_(over) {}
+
+  uint64_t folios() const { return next_; }
+  // Even one by itself takes too long.
+  bool is_over() const { return over_; }
+  // Something like a job of so many folios took so long.
+  void Note(uint64_t folios, uint64_t took_ns);
+  // What one by itself takes at most, as far as is known; 0: not known.
+  uint64_t single_ns() const { return single_ns_; }
+  // What one takes by measure, before the first has been tried.
+  void Foretell(uint64_t took_ns);
+
+ private:
+  void NoteSingle(uint64_t took_ns);
+
+  uint64_t limit_ns_ = 0;
+  uint64_t next_ = 1, most_ = 1;
+  Over when_over_ = {};
+  uint64_t slow_ns_ = 0;  // of one folio: close to the slowest of late
+  // Of the limit that is aimed at, in 1/1024: less after each that took too long.
+  uint64_t aim_ = kAimMost;
+  uint64_t single_ns_ = 0, singles_ = 0, singles_over_ = 0;
+  bool over_ = false;
+};
+
+class Budget {
+ public:
+  void Begin(const Job& job);
+
+  bool is_limited() const { return max_stall_ns_ > 0; }
+  // How far a batch may reach that starts here.
+  uint64_t EndOfSmall(uint64_t start) const;
+  uint64_t HugeBytes() const { return huge_.folios() * kHugeBytes; }
+  // No batch of these, however small, keeps the budget.
+  bool IsOver(bool huge) const { return !forced_ && (huge ? huge_ : small_).is_over(); }
+  // Is a move_pages(2) call of so many pages long enough that `more` are for another one?
+  bool IsFull(uint64_t pages, uint64_t more) const {
+    return is_limited() && pages > 0 && pages + more > kernel_.folios();
+  }
+
+  // A window with so many folios has closed. True: it was longer than it may be.
+  bool NoteWindow(bool huge, uint64_t folios, uint64_t window_ns);
+  void NoteKernelCall(uint64_t pages, uint64_t took_ns);
+  // Before the first huge page: copies one between pages of the engine's own, the target on `node`.
+  // A job that has done so already, or has no budget: nothing.
+  void MeasureHuge(Engine& engine, int16_t node);
+
+  // The smallest budget by which pages that were left for it would be moved; 0: none was left.
+  uint64_t SmallestThatWouldDo() const;
+
+ private:
+  uint64_t max_stall_ns_ = 0;  // 0: none; then batches are as large as batch_bytes_
+  uint64_t batch_bytes_ = kBatchBytesDefault;
+  bool forced_ = false;  // what does not fit even by itself is moved all the same
+  bool huge_measured_ = false;
+  Pace small_, huge_, kernel_;
+};
+
+}  // namespace drover::flow

@@ -1,0 +1,69 @@
+#include "flow/targets.h"
+
+namespace drover::flow {
+namespace {
+
+using kernel::Advice;
+using kernel::Errno;
+
+// A preference is no promise: pages that the kernel put on another node are given back.
+void CheckNode(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
+               RefuseTargets refuse) {
+  Batch& batch = engine.batch;
+  const uint64_t step = batch.folio_pages();
+  uint64_t asked = 0;
+  for (uint64_t i = first; i < first + count; i += step)
+    engine.addresses[asked++] = pool + i * kPageBytes;
+  const bool known =
+      engine.kernel.QueryNodes({engine.addresses, asked}, {engine.nodes, asked}) == Errno::kOk;
+  for (uint64_t k = 0; k < asked; ++k) {
+    if (known && engine.nodes[k] == batch.target.id) continue;
+    const uint64_t i = first + k * step;
+    (void)engine.kernel.Advise({pool + i * kPageBytes, step * kPageBytes}, Advice::kDontNeed);
+    refuse(batch, i, step, Why::kNoTargetMemory);
+  }
+}
+
+// A huge page can only take the place of a huge page.
+void CheckHuge(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
+               RefuseTargets refuse) {
+  for (uint64_t i = first; i < first + count; i += kPagesPerHuge) {
+    const uint64_t slot = pool + i * kPageBytes;
+    kernel::PageRegion region;
+    uint64_t walk_end;
+    const auto found =
+        engine.kernel.Scan({slot, kHugeBytes}, kernel::kPagePresent, kernel::kPageZero,
+                           kernel::kPageHuge, {&region, 1}, &walk_end);
+    if (found.has_value() && *found == 1 && region.start == slot &&
+        region.end == slot + kHugeBytes && (region.categories & kernel::kPageHuge) != 0)
+      continue;
+    (void)engine.kernel.Advise({slot, kHugeBytes}, Advice::kDontNeed);
+    refuse(engine.batch, i, kPagesPerHuge, Why::kNoTargetHuge);
+  }
+}
+
+}  // namespace
+
+void ReadyPool(Engine& engine, uint64_t pool) {
+  const Batch& batch = engine.batch;
+  // An application's mlockall locks what it finds; a locked pool would not fit unlocked pages.
+  (void)engine.kernel.Unlock({pool, batch.live.length});
+  if (engine.job->placement.node_count > 1)
+    (void)engine.kernel.PreferNode({pool, batch.live.length}, batch.target);
+}
+
+void FillTargets(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
+                 RefuseTargets refuse) {
+  Batch& batch = engine.batch;
+  const Range run{pool + first * kPageBytes, count * kPageBytes};
+  if (!engine.headroom.Grants(engine.kernel, batch.target, run.length) ||
+      engine.kernel.Advise(run, Advice::kPopulateWrite) != Errno::kOk) {
+    refuse(batch, first, count, Why::kNoTargetMemory);
+    return;
+  }
+  if (batch.huge) CheckHuge(engine, pool, first, count, refuse);
+  if (engine.job->placement.node_count > 1 && RuleHolds(Rule::kCheckTargetNode))
+    CheckNode(engine, pool, first, count, refuse);
+}
+
+}  // namespace drover::flow

@@ -1,0 +1,83 @@
+// How large batches become under a stall budget, by windows that are made up.
+#include "flow/budget.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace drover::flow {
+namespace {
+
+constexpr uint64_t kLimitNs = 200'000;
+constexpr Pace::Over kMost{8, 50}, kFew{2, 1};
+
+TEST(Pace, StartsSmallAndAtMostDoubles) {
+  Pace pace(kLimitNs, 8, 512, kMost);
+  uint64_t before = pace.folios();
+  EXPECT_EQ(before, 8u);
+  for (int i = 0; i < 20; ++i) {
+    pace.Note(pace.folios(), 2'000 + pace.folios() * 1'000);
+    EXPECT_LE(pace.folios(), 2 * before);
+    before = pace.folios();
+  }
+  EXPECT_GT(before, 100u);  // 138 would just be within the aim
+  EXPECT_LT(before, 150u);
+  EXPECT_FALSE(pace.is_over());
+}
+
+TEST(Pace, NeverGoesBeyondTheMost) {
+  Pace pace(1'000'000'000, 8, 512, kMost);
+  for (int i = 0; i < 20; ++i) pace.Note(pace.folios(), 1'000);
+  EXPECT_EQ(pace.folios(), 512u);
+}
+
+// Windows that take now twice as long as usual, and one in a few hundred ten times: a hundredth at
+// most is too long, and the batches are not much smaller than they could be.
+TEST(Pace, KeepsAHundredthWithinTheLimit) {
+  const unsigned seed = std::random_device()();
+  RecordProperty("seed", static_cast<int>(seed));
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<double> usual(1, 1.3), rare(0, 1);
+  Pace pace(kLimitNs, 8, 512, kMost);
+  uint64_t over = 0, moved = 0;
+  constexpr int kWindows = 20'000;
+  for (int i = 0; i < kWindows; ++i) {
+    const double each_ns = 1'000 * usual(random) * (rare(random) < 0.003 ? 10 : 1) *
+                           (i / 2'000 % 2 == 0 ? 1 : 2);  // another phase of the program
+    const auto took_ns = static_cast<uint64_t>(static_cast<double>(pace.folios()) * each_ns);
+    over += took_ns > kLimitNs ? 1 : 0;
+    moved += pace.folios();
+    pace.Note(pace.folios(), took_ns);
+  }
+  EXPECT_LE(over, kWindows / 100) << "seed " << seed;
+  EXPECT_GE(moved / kWindows, 50u) << "seed " << seed;  // 115 would be the most on average
+}
+
+TEST(Pace, SaysWhenNotEvenOneFits) {
+  Pace pace(kLimitNs, 1, 8, kFew);
+  pace.Note(1, kLimitNs + 50'000);
+  EXPECT_FALSE(pace.is_over()) << "one may be chance";
+  pace.Note(1, kLimitNs + 1);
+  EXPECT_TRUE(pace.is_over());
+  EXPECT_EQ(pace.single_ns(), kLimitNs + 50'000);
+}
+
+TEST(Pace, DoesNotTakeChanceForIt) {
+  Pace pace(kLimitNs, 1, 8, kMost);
+  for (int i = 0; i < 100; ++i) pace.Note(1, i % 4 == 0 ? 2 * kLimitNs : kLimitNs * 3 / 4);
+  EXPECT_FALSE(pace.is_over());
+  for (int i = 0; i < 100; ++i) pace.Note(1, 2 * kLimitNs);
+  EXPECT_TRUE(pace.is_over());
+}
+
+TEST(Pace, KnowsBeforehandWhatWasMeasured) {
+  Pace fits(kLimitNs, 1, 8, kFew), does_not(kLimitNs, 1, 8, kFew);
+  fits.Foretell(kLimitNs);
+  does_not.Foretell(kLimitNs + 1);
+  EXPECT_FALSE(fits.is_over());
+  EXPECT_TRUE(does_not.is_over());
+  EXPECT_EQ(does_not.single_ns(), kLimitNs + 1);
+}
+
+}  // namespace
+}  // namespace drover::flow
