@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <thread>
 
 #include "floor.h"
+#include "library/await_release.h"
 #include "library/workbench.h"
 #include "measure.h"
 #include "topology/helpers.h"
@@ -21,6 +23,7 @@ using migrators::Folio;
 
 constexpr size_t kResidentBytes = 1u << 20;
 constexpr int kSweeps = 9;
+constexpr std::chrono::seconds kPatience(10);
 
 // One engine, and what it has been seen to do in this case. It is there only while it has its turn:
 // the threads of another one would take the CPUs from it.
@@ -76,9 +79,15 @@ bool Case::CopyOne(Side& side) {
     side.refused = "more than this engine takes at once";
     return false;
   }
-  if (answer == Answer::kTaken)
+  if (answer == Answer::kTaken) {
     while (!engine.Poll(~uint64_t{0})) {
     }
+    // A helper that lost its CPU may still read the list, which the next batch overwrites.
+    if (!library::AwaitRelease(engine, kPatience)) {
+      side.refused = "addresses are held for seconds";
+      return false;
+    }
+  }
   for (Folio& folio : folios_) {
     if (!folio.copied) copy(folio.target, folio.source, folio.length_bytes);
     ++(folio.copied ? side.copied : side.left);

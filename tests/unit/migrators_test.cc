@@ -77,6 +77,62 @@ TEST(Suite, FindsWhatIsWrong) {
   }
 }
 
+// As `threads` with a helper that lost its CPU: it has answered and still reads the list.
+class LateReader final : public migrators::Migrator {
+ public:
+  Answer Submit(std::span<Folio> folios) override {
+    Read();
+    if (folios.empty()) return Answer::kTooSmall;
+    if (waits_ || reads_left_ > 0) return Answer::kBusy;
+    waits_ = true;
+    folios_ = folios;
+    as_submitted_.assign(folios.begin(), folios.end());
+    return Answer::kTaken;
+  }
+  bool Poll(uint64_t) override {
+    for (Folio& folio : folios_) {
+      std::memcpy(reinterpret_cast<void*>(folio.target), reinterpret_cast<void*>(folio.source),
+                  folio.length_bytes);
+      folio.copied = true;
+    }
+    waits_ = false;
+    reads_left_ = 3;
+    return true;
+  }
+  bool HoldsAddresses() override {
+    Read();
+    return reads_left_ > 0;
+  }
+  uint64_t reads() const { return reads_; }
+  uint64_t other_lists() const { return other_lists_; }
+
+ private:
+  void Read() {
+    if (reads_left_ == 0) return;
+    --reads_left_;
+    ++reads_;
+    bool same = true;
+    for (size_t i = 0; i < as_submitted_.size(); ++i)
+      same = same && folios_[i].source == as_submitted_[i].source &&
+             folios_[i].target == as_submitted_[i].target;
+    other_lists_ += same ? 0 : 1;
+  }
+
+  std::span<Folio> folios_;
+  std::vector<Folio> as_submitted_;
+  bool waits_ = false;
+  int reads_left_ = 0;
+  uint64_t reads_ = 0, other_lists_ = 0;
+};
+
+TEST(Suite, KeepsListsUntilTheyAreLetGoOf) {
+  LateReader reader;
+  for (const Verdict& verdict : TestMigrator(reader, {.folios_max = 512}))
+    EXPECT_TRUE(verdict.passed) << verdict.name << ": " << verdict.note;
+  EXPECT_GT(reader.reads(), 500u);
+  EXPECT_EQ(reader.other_lists(), 0u);
+}
+
 TEST(Channels, AnswerPerDescriptor) {
   auto bench = Workbench::Make("channels:1");
   ASSERT_TRUE(bench.has_value());

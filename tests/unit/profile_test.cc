@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
+#include "library/await_release.h"
 #include "library/engines.h"
 #include "library/workbench.h"
 
@@ -192,6 +194,7 @@ TEST_F(Profiles, AutoCopies) {
     ASSERT_EQ((*bench)->engine().Submit(folios), migrators::Answer::kTaken);
     while (!(*bench)->engine().Poll(~uint64_t{0})) {
     }
+    ASSERT_TRUE(AwaitRelease((*bench)->engine(), std::chrono::seconds(10)));
     for (uint64_t at = 0; at < pages * kPageBytes; ++at)
       ASSERT_EQ(to[at], static_cast<char>(pages));
   }
