@@ -196,6 +196,7 @@ TEST_P(Conformance, PopulateBringsAHugePage) {
 
 TEST_P(Conformance, AReadBringsAHugeZeroPage) {
   DROVER_NEEDS(Ability::kHugePages);
+  DROVER_NEEDS(Ability::kZeroPages);
   const uint64_t slot = world_->Map(kHugeBytes);
   ASSERT_EQ(kernel_.Advise({slot, kHugeBytes}, Advice::kHugePage), Errno::kOk);
   EXPECT_EQ(world_->ReadWord(slot), 0u);

@@ -205,13 +205,19 @@ TEST_P(Memory, NodesAreTold) {
   EXPECT_GE(NodeOf(memory), 0);
   ASSERT_EQ(kernel_.Advise({memory + kPageBytes, kPageBytes}, Advice::kDontNeed), Errno::kOk);
   EXPECT_EQ(NodeOf(memory + kPageBytes), -ENOENT);
-  (void)world_->ReadWord(memory + kPageBytes);
-  EXPECT_EQ(NodeOf(memory + kPageBytes), -EFAULT);  // the zero page
   Keep(world_->StartUnmap({memory + 2 * kPageBytes, kPageBytes})).Wait();
   EXPECT_EQ(NodeOf(memory + 2 * kPageBytes), -EFAULT);
 }
 
+TEST_P(Memory, TheZeroPageHasNoNode) {
+  DROVER_NEEDS(Ability::kZeroPages);
+  const uint64_t memory = world_->Map(kPageBytes);
+  (void)world_->ReadWord(memory);
+  EXPECT_EQ(NodeOf(memory), -EFAULT);
+}
+
 TEST_P(Memory, MovePagesTellsEachPage) {
+  DROVER_NEEDS(Ability::kZeroPages);
   const uint64_t memory = MapFilled(4);
   const int32_t node = NodeOf(memory);
   ASSERT_EQ(kernel_.Advise({memory + kPageBytes, 2 * kPageBytes}, Advice::kDontNeed), Errno::kOk);

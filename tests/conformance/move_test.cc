@@ -35,6 +35,7 @@ TEST_P(Conformance, MoveGoesThereAndBack) {
 }
 
 TEST_P(Conformance, MoveMakesTheZeroPageAnew) {
+  DROVER_NEEDS(Ability::kZeroPages);
   const uint64_t source = world_->Map(kPageBytes), target = MapTarget(1);
   ASSERT_EQ(kernel_.Advise({source, kPageBytes}, Advice::kNoHugePage), Errno::kOk);
   EXPECT_EQ(world_->ReadWord(source), 0u);

@@ -81,6 +81,7 @@ TEST_P(PageTable, ScanCutsARegionAtTheEndOfTheRange) {
 }
 
 TEST_P(PageTable, ScanTellsZeroPages) {
+  DROVER_NEEDS(Ability::kZeroPages);
   const uint64_t memory = MapFilled(3);
   const Range range{memory, 3 * kPageBytes};
   ASSERT_EQ(kernel_.Advise({memory + kPageBytes, kPageBytes}, Advice::kDontNeed), Errno::kOk);

@@ -20,6 +20,7 @@
 
 #include "conformance/world.h"
 #include "kernel/linux_kernel.h"
+#include "live/zero_pages.h"
 
 namespace drover::conformance {
 namespace {
@@ -257,6 +258,8 @@ bool RealWorld::Has(Ability ability) {
       std::getline(std::ifstream("/sys/kernel/mm/transparent_hugepage/enabled"), line);
       return line.find("[never]") == std::string::npos && !line.empty();
     }
+    case Ability::kZeroPages:
+      return live::HasZeroPages();
     case Ability::kPageTableReclaim:
       return VersionAtLeast(6, 14);
     case Ability::kPins: {

@@ -81,6 +81,8 @@ inline std::string Missing(Ability ability) {
       return "guard pages in pagemap";
     case Ability::kHugePages:
       return "transparent huge pages";
+    case Ability::kZeroPages:
+      return "zero pages";
     case Ability::kPageTableReclaim:
       return "page tables freed by MADV_DONTNEED";
     case Ability::kPins:

@@ -23,6 +23,7 @@ enum class Ability {
   kGuards,            // MADV_GUARD_INSTALL, Linux 6.13
   kGuardBit,          // bit 58 of pagemap, Linux 6.15
   kHugePages,         // transparent, by madvise
+  kZeroPages,         // what is only read has no page of its own
   kPageTableReclaim,  // DONTNEED frees page tables, Linux 6.14
   kPins,              // io_uring's fixed buffers
   kTwoNodes,

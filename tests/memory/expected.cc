@@ -8,6 +8,8 @@
 #include <iterator>
 #include <string>
 
+#include "live/zero_pages.h"
+
 namespace drover::memory {
 namespace {
 
@@ -40,8 +42,8 @@ constexpr Row kRows[] = {
     {"cold", kOwn, kOwn},
     {"freed", kOwn, kOwn},
     {"guards", kOwn, kOwn, Needs::kGuardInstall},
-    {"zero-page", kNothing, kNothing},
-    {"huge-zero-page", kNothing, kNothing},
+    {"zero-page", kNothing, kNothing, Needs::kZeroPages},
+    {"huge-zero-page", kNothing, kNothing, Needs::kZeroPages},
     {"never-touched", kNothing, kNothing},
     {"read-only", Stays(kRights), kKernel},
     {"no-rights", Stays(kRights), kKernel},
@@ -129,6 +131,8 @@ bool MachineHas(const Row& row) {
     }
     case Needs::kHugetlbPages:
       return Line("/proc/sys/vm/nr_hugepages") != "0";
+    case Needs::kZeroPages:
+      return live::HasZeroPages();
     case Needs::kZram:
       return access("/sys/class/zram-control/hot_add", F_OK) == 0;
     case Needs::kKernelTls:

@@ -25,6 +25,7 @@ enum class Needs {
   kProtectionKeys,  // of the processor
   kFolios,          // of that size, switched on in /sys/kernel/mm/transparent_hugepage
   kHugetlbPages,    // vm.nr_hugepages
+  kZeroPages,       // of the kernel
   kZram,
   kKernelTls,
   kNfs,  // mounted somewhere

@@ -13,6 +13,7 @@
 #include <iterator>
 #include <string>
 
+#include "live/zero_pages.h"
 #include "memory/kinds.h"
 
 #ifndef MADV_GUARD_INSTALL
@@ -178,13 +179,17 @@ Made Freed() {
   return made;
 }
 
+constexpr const char* kNoZeroPages = "this kernel gives what is only read a page of its own";
+
 Made ZeroPage() {
+  if (!live::HasZeroPages()) return Cannot(kNoZeroPages);
   Made made{MapSmall(64 * kPage), 64 * kPage, Content::kZero};
   for (size_t at = 0; at < made.bytes; at += kPage)
     (void)*static_cast<volatile char*>(made.start + at);
   return made;
 }
 Made HugeZeroPage() {
+  if (!live::HasZeroPages()) return Cannot(kNoZeroPages);
   char* start = MapSmall(2 * kHugePage);
   madvise(start, 2 * kHugePage, MADV_HUGEPAGE);
   for (size_t at = 0; at < 2 * kHugePage; at += kPage)
