@@ -16,6 +16,7 @@
 #include "flow/rules.h"
 #include "flow/self_test.h"
 #include "flow/slot.h"
+#include "flow/throttle.h"
 #include "kernel/kernel.h"
 #include "threads/threads.h"
 
@@ -179,6 +180,9 @@ struct Engine {
   Range verifier_room;
   Headroom headroom;
   Budget budget;
+  Throttle throttle;
+  uint64_t time_is_up_ns = 0;  // when the job may begin no more batches; 0: never
+  bool time_is_up = false;
   bool huge_disabled = false;  // no huge page can be had in this process
   uint64_t spread_given[kNodesMax] = {};
   // While pages refuse although their child is gone, a write fault before the window mends that.

@@ -142,23 +142,6 @@ bool GoesOn(Engine& engine, Crew& crew) {
   return next != Next::kStop;
 }
 
-// Moves what the source hands out, piece by piece. `next_check`: in batches; a plan adds no
-// mappings, and is checked once.
-template <class Source>
-void MovePieces(Engine& engine, Crew& crew, PieceMover& mover, Source& source,
-                uint64_t* next_check) {
-  while (GoesOn(engine, crew) && source.Next(&mover.piece)) {
-    if (engine.job->own_path && engine.result->own_path_trouble == Trouble::kNone &&
-        engine.result->batches >= *next_check) {
-      CheckMappings(engine);
-      *next_check =
-          engine.job->plan_only ? UINT64_MAX : engine.result->batches + kMappingsCheckedEvery;
-    }
-    mover.Move();
-  }
-  KernelPathFlush(engine);
-}
-
 // The memory could not be walked on.
 void NoteError(Engine& engine, Errno error) {
   if (error == Errno::kOk || engine.result->ended_by != Trouble::kNone) return;
@@ -172,15 +155,51 @@ bool Pause(Engine& engine, Crew& crew, uint64_t pause_ns) {
   const uint64_t end_ns = engine.kernel.NowNs() + pause_ns;
   for (uint64_t now = engine.kernel.NowNs(); now < end_ns; now = engine.kernel.NowNs()) {
     if (!GoesOn(engine, crew)) return false;
-    const auto any = engine.kernel.NextMapping(0);
-    if (!any.has_value()) {
-      NoteError(engine, any.error() == Errno::kNoEntry ? Errno::kNoProcess : any.error());
-      return false;
+    if (engine.foreign) {  // it may end meanwhile
+      const auto any = engine.kernel.NextMapping(0);
+      if (!any.has_value()) {
+        NoteError(engine, any.error() == Errno::kNoEntry ? Errno::kNoProcess : any.error());
+        return false;
+      }
     }
     const threads::Word nothing = 0;
     engine.threads.Wait(nothing, 0, end_ns - now < kPauseStepNs ? end_ns - now : kPauseStepNs);
   }
   return true;
+}
+
+Throttle::Used UsedBy(Engine& engine) {
+  return {engine.kernel.NowNs(), engine.kernel.ThreadCpuNs(), engine.result->pages_moved};
+}
+
+// Waits where the job takes more than it may, and looks at its time.
+void KeepPace(Engine& engine, Crew& crew) {
+  const Throttle::Used used = UsedBy(engine);
+  uint64_t wait_ns = engine.throttle.WaitNs(used);
+  const uint64_t end_ns = engine.time_is_up_ns;
+  if (end_ns != 0) {
+    const uint64_t left_ns = used.now_ns < end_ns ? end_ns - used.now_ns : 0;
+    if (wait_ns >= left_ns) wait_ns = left_ns, engine.time_is_up = true;
+  }
+  if (wait_ns > 0) (void)Pause(engine, crew, wait_ns);
+}
+
+// Moves what the source hands out, piece by piece. `next_check`: in batches; a plan adds no
+// mappings, and is checked once.
+template <class Source>
+void MovePieces(Engine& engine, Crew& crew, PieceMover& mover, Source& source,
+                uint64_t* next_check) {
+  while (GoesOn(engine, crew) && source.Next(&mover.piece)) {
+    if (engine.job->own_path && engine.result->own_path_trouble == Trouble::kNone &&
+        engine.result->batches >= *next_check) {
+      CheckMappings(engine);
+      *next_check =
+          engine.job->plan_only ? UINT64_MAX : engine.result->batches + kMappingsCheckedEvery;
+    }
+    mover.Move();
+    KeepPace(engine, crew);
+  }
+  KernelPathFlush(engine);
 }
 
 // The walk, and the rounds after it for what was busy.
@@ -190,7 +209,7 @@ void MoveAll(Engine& engine, Crew& crew, PieceMover& mover, PutAside& aside) {
   uint64_t next_check = 0;
   MovePieces(engine, crew, mover, collector, &next_check);
   NoteError(engine, collector.error());
-  while (engine.result->ended_by == Trouble::kNone && aside.BeginRound()) {
+  while (engine.result->ended_by == Trouble::kNone && !engine.time_is_up && aside.BeginRound()) {
     if (engine.verifier != nullptr) engine.verifier->JudgeAll();  // late writes do not wait
     if (!Pause(engine, crew, aside.PauseNs())) break;
     MovePieces(engine, crew, mover, aside, &next_check);
@@ -219,6 +238,9 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   engine.copy = FunctionsOf(job.copy_ways, house_copy);
   engine.headroom = Headroom();
   engine.budget.Begin(job);
+  engine.throttle.Begin(job, UsedBy(engine));
+  engine.time_is_up_ns = job.time_ns > 0 && !job.plan_only ? begin_ns + job.time_ns : 0;
+  engine.time_is_up = false;
   uint64_t huge_enabled = 1;  // Linux 5.0
   engine.huge_disabled =
       StatusNumber(engine.kernel, "THP_enabled:", &huge_enabled) && huge_enabled == 0;

@@ -17,6 +17,13 @@ void Histogram::Add(uint64_t ns) {
   if (ns > max_ns) max_ns = ns;
 }
 
+void Histogram::AddAll(const Histogram& others) {
+  count += others.count;
+  total_ns += others.total_ns;
+  if (others.max_ns > max_ns) max_ns = others.max_ns;
+  for (uint32_t i = 0; i < kBuckets; ++i) buckets[i] += others.buckets[i];
+}
+
 uint64_t Histogram::PerMille(uint64_t share) const {
   if (count == 0) return 0;
   const uint64_t wanted = (count * share + 999) / 1000;

@@ -31,6 +31,9 @@ bool IsValid(const Job& job) {
       job.batch_bytes % kPageBytes != 0 || job.range_count > kRangesMax ||
       (job.max_stall_ns != 0 &&
        (job.max_stall_ns < kMaxStallNsLeast || job.max_stall_ns > kMaxStallNsMost)) ||
+      (job.rate_bytes_per_s != 0 &&
+       (job.rate_bytes_per_s < kRateLeast || job.rate_bytes_per_s > kRateMost)) ||
+      job.cpu_percent > kCpuPercentMost || job.time_ns > kJobTimeNsMost ||
       job.helper_count >= migrators::kThreadsMax || job.left_out_count > kLeftOutMax ||
       job.mode > Mode::kSync || job.retry_for_ns > kRetryForNsMax || job.reason >= Reason::kCount ||
       job.copy_ways.small > migrators::CopyWay::kCount ||

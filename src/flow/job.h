@@ -42,6 +42,7 @@ enum class Why : uint8_t {
   kNotMovable,        // the kernel does not move this kind
   kKernelRefused,     // the kernel's move_pages refused for another cause
   kOverBudget,        // its window would be longer than Job::max_stall_ns
+  kTimeIsUp,          // Job::time_ns was over before its turn came
   kCount
 };
 inline constexpr uint32_t kWhyCount = static_cast<uint32_t>(Why::kCount);
@@ -103,6 +104,11 @@ struct Job {
   // as batch_bytes says.
   uint64_t max_stall_ns = 0;
   bool over_budget = false;  // what does not fit by itself is moved all the same
+  // How much of the machine it may take (throttle.h), and for how long: what has not had its turn
+  // by then is not moved. 0: no bound.
+  uint64_t rate_bytes_per_s = 0;
+  uint64_t cpu_percent = 0;  // of one CPU
+  uint64_t time_ns = 0;
   Reason reason = Reason::kSyscall;
   migrators::CopyWays copy_ways;  // by which the CPU copies
   // The copy engines that share each batch (migrators/spec.h).
@@ -159,6 +165,7 @@ struct Histogram {
   uint32_t buckets[40 * 8] = {};
 
   void Add(uint64_t ns);
+  void AddAll(const Histogram& others);
   // The value below which `share` of 1,000 lie (upper edge of its bucket, at most max_ns).
   uint64_t PerMille(uint64_t share) const;
 };

@@ -86,6 +86,11 @@ inline constexpr uint64_t kRetryForNsMax = 3'600'000'000'000;
 inline constexpr uint32_t kAgainRunsMax = 4096;
 // Between two looks whether the job is to stop, in a pause.
 inline constexpr uint64_t kPauseStepNs = 10'000'000;
+// What a job may be held to: not so little that it would seem to hang.
+inline constexpr uint64_t kRateLeast = 64 << 10;  // bytes a second
+inline constexpr uint64_t kRateMost = uint64_t{1} << 40;
+inline constexpr uint64_t kCpuPercentMost = 100;
+inline constexpr uint64_t kJobTimeNsMost = uint64_t{30} * 24 * 3600 * 1'000'000'000;
 // Mappings that the application itself has set to MADV_DONTFORK (looked up without fork events).
 inline constexpr uint32_t kDontForkRangesMax = 256;
 // Descriptors that must be free in the engine's table: each child that is made in a window comes

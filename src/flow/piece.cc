@@ -41,6 +41,7 @@ void PieceMover::MoveTo(int16_t target) {
   if (piece.huge && piece.not_own == Why::kNone) engine_.budget.MeasureHuge(engine_, target);
   if (piece.not_own == Why::kNone && engine_.budget.IsOver(piece.huge))
     piece.not_own = Why::kOverBudget;
+  if (engine_.time_is_up) piece.not_own = Why::kTimeIsUp;
   const Why cause = piece.not_own != Why::kNone ? piece.not_own : Why::kOwnPathRefused;
   for (uint64_t i = 0; i < pages(); ++i) state_[i] = PageState::kRefused, why_[i] = cause;
   if (engine_.marks.overflowed() && result.own_path_trouble == Trouble::kNone)
@@ -218,7 +219,8 @@ void PieceMover::SettleLeft(uint64_t address, uint64_t count, int16_t target, Wh
   const Job& job = *engine_.job;
   const bool kernel_path =
       job.kernel_path && !job.placement.same && target >= 0 && piece.not_own != Why::kNotMovable &&
-      piece.not_own != Why::kOverBudget;  // the program would wait as long for the kernel
+      piece.not_own != Why::kOverBudget &&  // the program would wait as long for the kernel
+      piece.not_own != Why::kTimeIsUp;
   if (kernel_path && job.plan_only) {
     PredictKernelPath(address, count, target, cause);
     return;

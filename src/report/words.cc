@@ -87,6 +87,9 @@ Words WordsOf(Why why) {
           "its window would be longer than --max-stall allows", false,
           "allow more (stall_budget says how much), more copy threads (--migrator threads:N), or "
           "--over-budget"};
+    case Why::kTimeIsUp:
+      return {"the job's time was over before its turn came", true,
+              "move it again, or give it more time (--for)"};
     case Why::kKernelRefused:
       return {"refused by the kernel's move_pages", true, "try again"};
     case Why::kNone:

@@ -147,5 +147,38 @@ TEST_F(Flow, APlanNamesTheBatchesOfItsMove) {
   EXPECT_EQ(planned, 10u);
 }
 
+// What has had no turn by then is booked, and not looked at again.
+TEST_F(Flow, WhenItsTimeIsOverTheRestStays) {
+  for (const bool own_path : {true, false}) {
+    const Range range = world_.MapFilled(64);
+    const auto before = world_.Frames(range);
+    Job job = world_.ToNode(1);
+    job.ranges[0] = range;
+    job.range_count = 1;
+    job.own_path = own_path;
+    job.batch_bytes = 16 * kPageBytes;
+    job.time_ns = 1;
+    world_.Run(job);
+    EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), 16u);
+    EXPECT_EQ(world_.recorder.Count(range, Why::kTimeIsUp), 48u);
+    EXPECT_EQ(world_.result.rounds, 0u);
+    EXPECT_TRUE(world_.Relocated({range.start, 16 * kPageBytes}, before));
+  }
+}
+
+// It waits between batches, and the wait ends with the job's time.
+TEST_F(Flow, AJobKeepsItsRate) {
+  const Range range = world_.MapFilled(64);
+  Job job = world_.ToSame();
+  job.batch_bytes = 16 * kPageBytes;
+  job.rate_bytes_per_s = 64 * kPageBytes * 10;  // a tenth of a second for all
+  EXPECT_EQ(world_.Run(job).pages_moved, 64u);
+  EXPECT_GE(world_.result.wall_ns, 70'000'000u);
+  job.rate_bytes_per_s = kRateLeast;  // a second for each batch
+  job.time_ns = 1'000'000;
+  EXPECT_EQ(world_.Run(job).pages_moved, 16u);
+  EXPECT_EQ(world_.recorder.Count(range, Why::kTimeIsUp), 48u);
+}
+
 }  // namespace
 }  // namespace drover::flow
