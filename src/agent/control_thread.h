@@ -40,7 +40,10 @@ class Control final : public flow::Observer {
   void DropVisitor();
   void AnswerMigrators(int to, const char* message);
 
-  bool StopAsked();
+  // ---- while a job is under way (job.cc)
+  bool StopAsked(uint64_t patience_ms);
+  void HearDuringMove();
+  void SendProgress(const flow::JobResult& so_far, bool stands);
   void SendResult();
 
   // flow::Observer
@@ -69,6 +72,7 @@ class Control final : public flow::Observer {
   uint64_t job_number_ = 0;
   bool running_ = false;  // a job
   bool stop_ = false;     // the running job is to stop
+  bool paused_ = false;   // it is to stand at a batch boundary
   bool ending_ = false;   // and the agent as well
   uint64_t pages_done_ = 0;
   uint64_t progress_ns_ = 0;

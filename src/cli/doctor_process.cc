@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <atomic>
-
 #include "cli/command.h"
 #include "cli/kernel_mover.h"
 #include "control/agents.h"
@@ -89,8 +87,8 @@ void AskAgent(const control::ProcessInfo& process, const Marker& marker, Diagnos
                           ? "the engine hears of them"
                           : "wait for the batch boundary (no right to fork events)";
   }
-  const std::atomic<bool> never = false;
-  const auto plan = client->Move(PlanOfAll(), -1, never, [](const control::Progress&) {});
+  control::Steering steering;
+  const auto plan = client->Move(PlanOfAll(), -1, steering, [](const control::Progress&) {});
   if (!plan.has_value()) {
     diagnosis.reasons.push_back({plan.error().message, "try again"});
     return;
@@ -125,10 +123,10 @@ std::expected<Diagnosis, Error> Diagnose(const control::ProcessInfo& process) {
                  (*marker)->trouble_detail));
   }
   if (!diagnosis.plan.has_value()) {
-    const std::atomic<bool> never = false;
+    control::Steering steering;
     flow::JobResult preset;
-    const auto plan =
-        MoveFromOutside(process, PlanOfAll(), preset, -1, never, [](const control::Progress&) {});
+    const auto plan = MoveFromOutside(process, PlanOfAll(), preset, -1, steering,
+                                      [](const control::Progress&) {});
     if (!plan.has_value()) return std::unexpected(plan.error());
     diagnosis.plan = *plan;
   }

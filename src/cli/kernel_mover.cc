@@ -16,9 +16,9 @@ namespace {
 
 class Outside final : public flow::Observer {
  public:
-  Outside(int records, bool second_half, const std::atomic<bool>& cancel,
+  Outside(int records, bool second_half, control::Steering& steering,
           const std::function<void(const control::Progress&)>& progress)
-      : records_(records), second_half_(second_half), cancel_(cancel), progress_(progress) {}
+      : records_(records), second_half_(second_half), steering_(steering), progress_(progress) {}
 
   void PagesDone(uint64_t address, uint64_t pages, int32_t target, flow::Outcome outcome,
                  flow::Why why) override {
@@ -35,13 +35,14 @@ class Outside final : public flow::Observer {
     now.pages_done = done_;
     now.pages_estimated = so_far.pages_estimated;
     progress_(now);
-    return cancel_.load() ? flow::Next::kStop : flow::Next::kGoOn;
+    control::StandWhilePaused(steering_);
+    return steering_.cancel.load() ? flow::Next::kStop : flow::Next::kGoOn;
   }
 
  private:
   int records_;
   const bool second_half_;  // of a move of shared pages
-  const std::atomic<bool>& cancel_;
+  control::Steering& steering_;
   const std::function<void(const control::Progress&)>& progress_;
   uint64_t done_ = 0;
 };
@@ -50,7 +51,7 @@ class Outside final : public flow::Observer {
 
 std::expected<flow::JobResult, Error> MoveFromOutside(
     const control::ProcessInfo& process, const flow::Job& job, const flow::JobResult& preset,
-    int records, const std::atomic<bool>& cancel,
+    int records, control::Steering& steering,
     const std::function<void(const control::Progress&)>& progress) {
   const int pid = process.pid;
   kernel::LinuxKernel kernel;
@@ -78,7 +79,7 @@ std::expected<flow::JobResult, Error> MoveFromOutside(
   flow::Job from_outside = job;
   from_outside.own_path = false;
   auto result = std::make_unique<flow::JobResult>(preset);
-  Outside observer(records, job.shared, cancel, progress);
+  Outside observer(records, job.shared, steering, progress);
   flow::RunJob(*engine, from_outside, observer, result.get());
   kernel.Unmap(arena);
   kernel.Close();

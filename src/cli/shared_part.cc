@@ -87,7 +87,7 @@ std::expected<void, Error> CheckShared(const flow::Placement& placement) {
 
 std::expected<flow::JobResult, Error> MoveShared(
     const control::ProcessInfo& process, const flow::Job& job, const flow::JobResult& first,
-    int records, const std::atomic<bool>& cancel,
+    int records, control::Steering& steering,
     const std::function<void(const control::Progress&)>& progress) {
   if (first.ended_by != flow::Trouble::kNone) return first;
   KeepMoved(records, first.pages_requested);
@@ -101,7 +101,7 @@ std::expected<flow::JobResult, Error> MoveShared(
     now.pages_estimated += first.pages_requested;
     progress(now);
   };
-  const auto second = MoveFromOutside(process, all, flow::JobResult(), records, cancel, add);
+  const auto second = MoveFromOutside(process, all, flow::JobResult(), records, steering, add);
   if (!second.has_value()) return std::unexpected(second.error());
   return Sum(first, *second, job.plan_only);
 }

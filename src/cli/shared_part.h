@@ -4,7 +4,6 @@
 // takes a right which an agent has seldom.
 #pragma once
 
-#include <atomic>
 #include <expected>
 #include <functional>
 
@@ -22,7 +21,7 @@ namespace drover::cli {
 // the end of both. Returns both together.
 [[nodiscard]] std::expected<flow::JobResult, Error> MoveShared(
     const control::ProcessInfo& process, const flow::Job& job, const flow::JobResult& first,
-    int records, const std::atomic<bool>& cancel,
+    int records, control::Steering& steering,
     const std::function<void(const control::Progress&)>& progress);
 
 }  // namespace drover::cli

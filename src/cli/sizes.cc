@@ -97,6 +97,45 @@ std::expected<double, Error> ParseStall(const std::string& text) {
   return number * us;
 }
 
+std::expected<uint64_t, Error> ParseRate(const std::string& text) {
+  if (text == "none") return 0;
+  const bool per_second = text.ends_with("/s");
+  const auto rate = ParseSize(per_second ? text.substr(0, text.size() - 2) : "");
+  if (!rate.has_value())
+    return Usage(fmt::format("'{}' is no rate; write 500M/s, 64k/s or none", text));
+  if (*rate < flow::kRateLeast || *rate > flow::kRateMost)
+    return Usage(fmt::format("a rate of {} is not possible; use {} to {} a second, or none", text,
+                             HumanBytes(flow::kRateLeast), HumanBytes(flow::kRateMost)));
+  return rate;
+}
+
+std::expected<uint64_t, Error> ParsePercent(const std::string& text) {
+  if (text == "none") return 0;
+  uint64_t percent = 0;
+  const bool written =
+      text.ends_with("%") && ParseNumber(text.substr(0, text.size() - 1), &percent);
+  if (!written || percent == 0 || percent > flow::kCpuPercentMost)
+    return Usage(fmt::format("'{}' is no share of a CPU; write 1% to 100%, or none", text));
+  return percent;
+}
+
+std::expected<double, Error> ParseDuration(const std::string& text) {
+  if (text == "none") return 0;
+  double number = 0;
+  const auto [after, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string unit = text.substr(static_cast<size_t>(after - text.data()));
+  const double seconds = unit == "ms"  ? 1e-3
+                         : unit == "s" ? 1
+                         : unit == "m" ? 60
+                         : unit == "h" ? 3600
+                                       : 0;
+  constexpr double kMost = static_cast<double>(flow::kJobTimeNsMost) / 1e9;
+  if (error != std::errc() || seconds == 0 || !(number > 0) || number * seconds > kMost)
+    return Usage(fmt::format("'{}' is no time; write 90s, 10m or 2h (at most {:.0f}h), or none",
+                             text, kMost / 3600));
+  return number * seconds;
+}
+
 std::expected<std::vector<int>, Error> ParseNodes(const std::string& text,
                                                   const topology::Nodes& nodes, bool need_memory) {
   std::vector<int> with_memory, ids;

@@ -21,6 +21,15 @@ namespace drover::cli {
 // "200us", "2ms", "1.5s"; "none" is 0. In microseconds.
 [[nodiscard]] std::expected<double, Error> ParseStall(const std::string& text);
 
+// "500M/s", "64k/s"; "none" is 0. In bytes a second.
+[[nodiscard]] std::expected<uint64_t, Error> ParseRate(const std::string& text);
+
+// "50%", from 1 to 100; "none" is 0.
+[[nodiscard]] std::expected<uint64_t, Error> ParsePercent(const std::string& text);
+
+// "500ms", "90s", "10m", "2h"; "none" is 0. In seconds.
+[[nodiscard]] std::expected<double, Error> ParseDuration(const std::string& text);
+
 // "start-end" or "start+size", hexadecimal with 0x or decimal; several separated by commas. Sorted;
 // refuses empty ones, overlaps and what is off page boundaries.
 [[nodiscard]] std::expected<std::vector<Range>, Error> ParseRanges(const std::string& text);

@@ -14,6 +14,7 @@ namespace drover::control {
 // A process as /proc shows it.
 struct ProcessInfo {
   int pid = 0;
+  int parent = 0;
   char state = '?';
   bool kernel_thread = false;
   unsigned user = 0;

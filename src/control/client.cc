@@ -18,7 +18,7 @@ namespace drover::control {
 namespace {
 
 constexpr int kAnswerMs = 5000;  // an idle agent answers at once
-constexpr int kCancelLookMs = 100;
+constexpr int kSteeringLookMs = 20;
 // Somebody else is there who will soon be gone.
 constexpr int kMomentTries = 100;
 constexpr useconds_t kMomentUs = 20'000;
@@ -216,21 +216,25 @@ void Client::GrantRights() {
 }
 
 std::expected<flow::JobResult, Error> Client::Move(
-    const flow::Job& job, int records, const std::atomic<bool>& cancel,
+    const flow::Job& job, int records, Steering& steering,
     const std::function<void(const control::Progress&)>& progress) {
   auto move = Make<control::Move>(Type::kMove);
   move.header.job = 1;
   move.job = job;
   if (!Send(&move, sizeof move, records >= 0 ? std::vector<int>{records} : std::vector<int>{}))
     return std::unexpected(Lost());
-  bool cancelled = false;
+  bool cancelled = false, paused = false;
+  const auto tell = [&](Type what) {
+    const auto message = Make<Plain>(what);
+    return Send(&message, sizeof message, {});
+  };
   alignas(8) char message[sizeof(control::Result) + 256];
   for (;;) {
-    if (cancel.load() && !cancelled) {
-      const auto stop = Make<Plain>(Type::kCancel);
-      cancelled = Send(&stop, sizeof stop, {});
-    }
-    const ssize_t got = Receive(message, sizeof message, nullptr, kCancelLookMs);
+    if (steering.cancel.load() && !cancelled) cancelled = tell(Type::kCancel);
+    if (const bool pause = steering.paused.load();
+        pause != paused && tell(pause ? Type::kPause : Type::kResume))
+      paused = pause;
+    const ssize_t got = Receive(message, sizeof message, nullptr, kSteeringLookMs);
     if (got < 0) continue;
     Header header;
     if (got < static_cast<ssize_t>(sizeof header)) return std::unexpected(Lost());
@@ -238,9 +242,11 @@ std::expected<flow::JobResult, Error> Client::Move(
     if (header.type == Type::kProgress && got >= static_cast<ssize_t>(sizeof(control::Progress))) {
       control::Progress now;
       std::memcpy(&now, message, sizeof now);
+      steering.stands.store(paused && now.stands != 0);
       progress(now);
     }
     if (header.type == Type::kResult && got >= static_cast<ssize_t>(sizeof(control::Result))) {
+      steering.stands.store(false);
       flow::JobResult result;
       std::memcpy(&result, message + offsetof(control::Result, result), sizeof result);
       return result;

@@ -1,10 +1,10 @@
 // The command line's side of a talk with one agent.
 #pragma once
 
-#include <atomic>
 #include <functional>
 
 #include "control/agents.h"
+#include "control/steering.h"
 
 namespace drover::control {
 
@@ -27,10 +27,11 @@ class Client {
   // Without success the agent simply stays without the right.
   void GrantRights();
 
-  // Runs a job. `records` is a memfd for the pages' fates, or -1. `cancel` is looked at ten times
-  // a second; the job then stops at a batch boundary and its result comes all the same.
+  // Runs a job. `records` is a memfd for the pages' fates, or -1. `steering` is looked at fifty
+  // times a second; a job that is cancelled stops at a batch boundary, and its result comes all the
+  // same.
   [[nodiscard]] std::expected<flow::JobResult, Error> Move(
-      const flow::Job& job, int records, const std::atomic<bool>& cancel,
+      const flow::Job& job, int records, Steering& steering,
       const std::function<void(const control::Progress&)>& progress);
 
   // Looks at the copy engines, or sets one of them. As a visitor, once.

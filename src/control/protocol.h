@@ -10,6 +10,7 @@
 //     | <------------- Move (memfd) ------------ |
 //     | -------------- Progress ... -----------> |   dropped when the socket is full
 //     | <------------- Cancel ------------------ |   any time; a lost connection counts as one
+//     | <------------- Pause, Resume ----------- |   of a job under way
 //     | -------------- Result -----------------> |
 //     | <------------- Off --------------------- |   takes the agent out of work for good
 //     | <------------- Migrators --------------- |   any time: look at or set a copy engine
@@ -32,7 +33,7 @@ namespace drover::control {
 inline constexpr uint32_t kMagic = 0x52565244;  // "DRVR"
 // Another major is refused: it changes whenever a Job, a JobResult or one of their enumerations
 // does.
-inline constexpr uint16_t kMajor = 9;
+inline constexpr uint16_t kMajor = 10;
 inline constexpr uint16_t kMinor = 0;  // unknown fields of a newer one are ignored
 inline constexpr uint32_t kMessageBytesMax = 64 << 10;
 inline constexpr char kBuild[32] = "0.1.0";
@@ -50,6 +51,8 @@ enum class Type : uint32_t {
   kRefused,
   kMigrators,
   kMigratorList,
+  kPause,
+  kResume,
 };
 
 struct Header {
@@ -101,6 +104,7 @@ struct Progress {
   Header header;
   uint64_t pages_done = 0;
   uint64_t pages_estimated = 0;
+  uint64_t stands = 0;  // it is paused, and has come to a batch boundary
 };
 
 struct Result {
@@ -108,7 +112,7 @@ struct Result {
   flow::JobResult result;
 };
 
-struct Plain {  // Cancel, Off
+struct Plain {  // Cancel, Off, Pause, Resume
   Header header;
 };
 

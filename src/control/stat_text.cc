@@ -16,6 +16,7 @@ std::optional<ProcessInfo> ParseStat(const std::string& text) {
   std::string word;
   for (int field = 3; field <= 28 && words >> word; ++field) {
     if (field == 3) info.state = word[0];
+    if (field == 4) info.parent = std::atoi(word.c_str());
     if (field == 9)  // flags: PF_KTHREAD
       info.kernel_thread = (std::strtoull(word.c_str(), nullptr, 10) & 0x200000) != 0;
     if (field == 22) info.start_time_ticks = std::strtoull(word.c_str(), nullptr, 10);

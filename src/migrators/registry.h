@@ -24,6 +24,10 @@ struct EngineTally {
   uint64_t pages = 0;        // that it copied, and that were moved
   uint64_t fallen_back = 0;  // pages of what it took that the CPU has copied for it
 
+  EngineTally operator+(const EngineTally& other) const {
+    return {batches + other.batches, refused + other.refused, failed + other.failed,
+            late + other.late,       pages + other.pages,     fallen_back + other.fallen_back};
+  }
   EngineTally operator-(const EngineTally& other) const {
     return {batches - other.batches, refused - other.refused, failed - other.failed,
             late - other.late,       pages - other.pages,     fallen_back - other.fallen_back};

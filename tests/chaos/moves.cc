@@ -125,8 +125,9 @@ bool Moves::RunJob() {
     DrawPlugin(**marker, *client, &job);
   helper_cpus_.Place(&job, pid_);
   // Looked at ten times a second: seldom in time, which is a case as well.
-  const std::atomic<bool> cancel = random_.OneIn(8);
-  const auto result = client->Move(job, -1, cancel, [](const control::Progress&) {});
+  control::Steering steering;
+  steering.cancel = random_.OneIn(8);
+  const auto result = client->Move(job, -1, steering, [](const control::Progress&) {});
   if (!result.has_value()) {
     if (control::LookAgain(*process) != control::Still::kSame) return false;
     // The agent may still be ending the job of a command line that was killed.

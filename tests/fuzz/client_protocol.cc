@@ -161,8 +161,10 @@ void Talk(control::Client& client, uint8_t what) {
     if (const auto off = client.Off(); !off.has_value()) ShowError(off.error());
     return;
   }
-  const std::atomic<bool> cancel = (what & 4) != 0;
-  const auto result = client.Move(flow::Job(), -1, cancel, [](const control::Progress&) {});
+  control::Steering steering;
+  steering.cancel = (what & 4) != 0;
+  steering.paused = (what & 16) != 0;
+  const auto result = client.Move(flow::Job(), -1, steering, [](const control::Progress&) {});
   if (result.has_value())
     Show(*result, (what & 8) != 0);
   else

@@ -42,8 +42,8 @@ flow::JobResult Move(int pid, const Case& what) {
   if (!marker.has_value() || !marker->has_value()) return none;
   auto client = control::Client::Connect({*process, **marker});
   if (!client.has_value()) return none;
-  const std::atomic<bool> cancel = false;
-  const auto result = client->Move(job, -1, cancel, [](const control::Progress&) {});
+  control::Steering steering;
+  const auto result = client->Move(job, -1, steering, [](const control::Progress&) {});
   return result.has_value() ? *result : none;
 }
 
