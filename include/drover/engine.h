@@ -176,6 +176,24 @@ struct MoveResult {
   Percentiles stall;               // waits of application threads on pages that were absent
   Percentiles window;              // how long batches were absent
   uint64_t windows_preempted = 0;  // windows in which the engine lost its CPU
+  // What else the program waited for. Pages that were never there, until they got one:
+  Percentiles first_touch;
+  // The mmap lock: how long each call of the engine's held it at most. Whoever maps, unmaps or
+  // faults meanwhile waits no longer.
+  Percentiles lock_hold;
+  // Calls that must not meet a batch (mremap, pthread_create, setuid, fork without the right to its
+  // events).
+  struct Waits {
+    uint64_t count = 0;
+    double total_us = 0, max_us = 0;
+  } gate;
+  Percentiles stall_of_reason;  // as `stall`: of all moves of this reason since the engine began
+  struct LongStall {
+    uint64_t address = 0;  // of the page
+    double us = 0;
+    std::string phase;  // in which the thread came: "isolate", "copy", "verify" or "remap"
+  };
+  std::vector<LongStall> longest_stalls;  // in falling order
   // With MoveRequest::max_stall_us.
   struct StallBudget {
     double max_stall_us = 0;           // as asked for

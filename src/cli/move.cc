@@ -110,9 +110,8 @@ int Move(const MoveOptions& options) {
   // What is wrong with the words is said before anything else.
   const auto members = Members::Of(options.pids, options.tree, options.cgroup);
   const auto job = JobOf(options, members.has_value() ? members->first() : 0, nodes);
-  if (!job.has_value() && job.error().kind == Error::Kind::kUsage) return Fail(job.error());
-  if (!members.has_value()) return Fail(members.error());
   if (!job.has_value()) return Fail(job.error());
+  if (!members.has_value()) return Fail(members.error());
   Members mine = *members;
   if (options.detach)
     return RunDetached(options.json, steering,

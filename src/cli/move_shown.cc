@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/forecast.h"
 #include "cli/target_checks.h"
+#include "flow/waits.h"
 #include "library/result.h"
 #include "report/plan_report.h"
 #include "report/words.h"
@@ -90,6 +91,14 @@ void Add(const flow::JobResult& part, flow::JobResult* sum) {
   sum->wall_ns += part.wall_ns;
   sum->stalls.AddAll(part.stalls);
   sum->windows.AddAll(part.windows);
+  sum->first_touch_waits.AddAll(part.first_touch_waits);
+  sum->lock_holds.AddAll(part.lock_holds);
+  sum->stalls_of_reason.AddAll(part.stalls_of_reason);
+  sum->gate_waits.count += part.gate_waits.count;
+  sum->gate_waits.total_ns += part.gate_waits.total_ns;
+  sum->gate_waits.max_ns = std::max(sum->gate_waits.max_ns, part.gate_waits.max_ns);
+  for (uint32_t i = 0; i < std::min(part.long_wait_count, flow::kLongWaitsNamed); ++i)
+    flow::NoteLongWait(part.long_waits[i], sum);
   sum->windows_preempted += part.windows_preempted;
   sum->windows_over_budget += part.windows_over_budget;
   sum->smallest_budget_ns = std::max(sum->smallest_budget_ns, part.smallest_budget_ns);

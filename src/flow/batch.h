@@ -34,6 +34,14 @@ enum class Side : uint8_t {
   kNone,   // none: the original goes back
 };
 
+// How long pages of a batch were absent.
+struct WindowTimes {
+  uint64_t opened_ns = 0;                         // 0: it is not open
+  uint64_t opened_cycles = 0, closed_cycles = 0;  // by the CPU's clock (cycles.h)
+  uint64_t length_ns = 0;                         // when it has closed, and
+  uint64_t pages = 0;                             // how many were absent; 0: none was opened
+};
+
 struct Batch {
   Range live;  // the registered range; empty: no batch
   uint64_t page_count = 0;
@@ -41,13 +49,10 @@ struct Batch {
   Node target;        // invalid: the node where each page is
   uint64_t area = 0;  // isolation area and pool, same layout as `live`
   uint64_t pool = 0;
-  uint64_t other_pool = 0;                        // the same again; 0: there is none
-  uint64_t opened_ns = 0;                         // begin of the window; 0: none is open
-  uint64_t opened_cycles = 0, closed_cycles = 0;  // the same, and its end, by the CPU's clock
-  uint64_t window_ns = 0;                         // of the window that has closed, and
-  uint64_t window_pages = 0;  // how many pages were absent in it; 0: none was opened
-  bool any_away = false;      // a page has been isolated
-  uint32_t refusals = 0;      // since then
+  uint64_t other_pool = 0;  // the same again; 0: there is none
+  WindowTimes window;
+  bool any_away = false;  // a page has been isolated
+  uint32_t refusals = 0;  // since then
   uint32_t refusals_before = 0, refusals_before_max = kRefusalsPerWindowMax;
   uint32_t agains = 0;
   uint32_t followed_count = 0;
@@ -86,6 +91,7 @@ struct Waiter {
   uint64_t page_index;
   int32_t thread;
   uint64_t since_ns;
+  Phase phase;  // in which it came
 };
 
 }  // namespace drover::flow

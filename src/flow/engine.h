@@ -80,10 +80,9 @@ class Observer {
   virtual void PagesDone(uint64_t address, uint64_t pages, int32_t target, Outcome outcome,
                          Why why) = 0;
   virtual Next GoOn(const JobResult& so_far) = 0;
-  // A window over `live` has closed; cycles by the CPU's clock (cycles.h).
-  virtual void WindowClosed(Range live, uint64_t opened_cycles, uint64_t closed_cycles,
-                            bool preempted) {
-    (void)live, (void)opened_cycles, (void)closed_cycles, (void)preempted;
+  // A window over `live` has closed.
+  virtual void WindowClosed(Range live, const WindowTimes& window, bool preempted) {
+    (void)live, (void)window, (void)preempted;
   }
 
  protected:
@@ -193,7 +192,11 @@ struct Engine {
   Marks marks;
   ControlBlocks control_blocks;
   uint32_t waiter_count = 0;
-  uint64_t queue_empty_ns = 0;  // when the queue of messages was last seen empty
+  uint64_t queue_empty_ns = 0;                 // when the queue of messages was last seen empty
+  std::atomic<uint64_t> registered_ns = 0;     // when the batch's range was
+  std::atomic<Phase> phase = Phase::kCollect;  // of the mover
+  // Of the jobs since this engine began, by their reason.
+  Histogram stalls_of[kReasonCount];
   Waiter waiters[kWaitersMax];
   // By generation: where each isolated page is missing in a child that is being filled; 0: nowhere.
   uint64_t child_holes[kGenerationsMax][kBatchPagesMax];
@@ -244,7 +247,9 @@ struct Engine {
 class PhaseTimer {
  public:
   PhaseTimer(Engine& engine, Phase phase)
-      : engine_(engine), phase_(phase), begin_ns_(engine.kernel.NowNs()) {}
+      : engine_(engine), phase_(phase), begin_ns_(engine.kernel.NowNs()) {
+    engine.phase.store(phase, std::memory_order_relaxed);
+  }
   ~PhaseTimer() {
     engine_.result->phase_ns[static_cast<uint32_t>(phase_)] += engine_.kernel.NowNs() - begin_ns_;
   }

@@ -6,18 +6,24 @@ namespace {
 using kernel::Errno;
 using kernel::Message;
 
+// When a thread whose fault has just been read began to wait: after the queue was last seen empty,
+// not before `not_before_ns`, and before now. The kernel does not say when: the middle is off by
+// half of that at most, and not to one side.
+uint64_t SinceWhen(Engine& engine, uint64_t not_before_ns) {
+  const uint64_t from_ns =
+      engine.queue_empty_ns > not_before_ns ? engine.queue_empty_ns : not_before_ns;
+  const uint64_t now_ns = engine.kernel.NowNs();
+  return now_ns > from_ns ? from_ns + (now_ns - from_ns) / 2 : from_ns;
+}
+
 void NoteWaiter(Engine& engine, uint64_t page_index, int32_t thread) {
   // A waiter with a signal pending faults again and again: only its first fault counts.
   for (uint32_t i = 0; i < engine.waiter_count; ++i)
     if (engine.waiters[i].page_index == page_index && engine.waiters[i].thread == thread) return;
   if (engine.waiter_count == kWaitersMax) return;
-  // It came after the queue was last seen empty, not before the window, and before now. The kernel
-  // does not say when: the middle is off by half of that at most, and not to one side.
-  uint64_t since_ns = engine.queue_empty_ns;
-  if (since_ns < engine.batch.opened_ns) since_ns = engine.batch.opened_ns;
-  const uint64_t now_ns = engine.kernel.NowNs();
-  if (now_ns > since_ns) since_ns += (now_ns - since_ns) / 2;
-  engine.waiters[engine.waiter_count++] = {page_index, thread, since_ns};
+  engine.waiters[engine.waiter_count++] = {page_index, thread,
+                                           SinceWhen(engine, engine.batch.window.opened_ns),
+                                           engine.phase.load(std::memory_order_relaxed)};
 }
 
 // False: a change of mappings is under way, try again after its event.
@@ -32,6 +38,9 @@ bool AnswerFault(Engine& engine, const Message& message) {
   if (error == Errno::kAgain) return false;
   if (error == Errno::kOk) {
     ++engine.result->first_touches;
+    engine.result->first_touch_waits.Add(
+        engine.kernel.NowNs() -
+        SinceWhen(engine, engine.registered_ns.load(std::memory_order_relaxed)));
     engine.marks.Remove(message.address);  // it was absent: what was thrown away is gone
     return true;
   }

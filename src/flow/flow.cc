@@ -71,14 +71,14 @@ class Watch {
 
 void NoteWindow(Engine& engine, bool preempted) {
   const Batch& batch = engine.batch;
-  if (batch.window_pages == 0) return;
-  engine.observer->WindowClosed(batch.live, batch.opened_cycles, batch.closed_cycles, preempted);
+  if (batch.window.pages == 0) return;
+  engine.observer->WindowClosed(batch.live, batch.window, preempted);
   if (preempted) {
     ++engine.result->windows_preempted;
     return;
   }
-  if (engine.budget.NoteWindow(batch.huge, batch.window_pages / batch.folio_pages(),
-                               batch.window_ns))
+  if (engine.budget.NoteWindow(batch.huge, batch.window.pages / batch.folio_pages(),
+                               batch.window.length_ns))
     ++engine.result->windows_over_budget;
 }
 
@@ -239,6 +239,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   engine.headroom = Headroom();
   engine.budget.Begin(job);
   engine.throttle.Begin(job, UsedBy(engine));
+  (void)engine.gate.TakeWaits();  // of before
   engine.time_is_up_ns = job.time_ns > 0 && !job.plan_only ? begin_ns + job.time_ns : 0;
   engine.time_is_up = false;
   uint64_t huge_enabled = 1;  // Linux 5.0
@@ -276,6 +277,10 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   }
   if (result->not_moved_why[static_cast<uint32_t>(Why::kOverBudget)] > 0)
     result->smallest_budget_ns = engine.budget.SmallestThatWouldDo();
+  result->gate_waits = engine.gate.TakeWaits();
+  Histogram& of_reason = engine.stalls_of[static_cast<uint32_t>(job.reason)];
+  of_reason.AddAll(result->stalls);
+  result->stalls_of_reason = of_reason;
   engine.kernel.Unmap({*room, kRoomBytes});
   RemoveOwn(engine, {*room, kRoomBytes});
   result->own_count = 0;

@@ -1,5 +1,7 @@
 #include "flow/fork_guard.h"
 
+#include "flow/waits.h"
+
 namespace drover::flow {
 namespace {
 
@@ -40,6 +42,7 @@ Errno GuardFromForks(Engine& engine) {
   batch.guarded = Guards(engine) && !IsApplications(engine, batch.live);
   if (!batch.guarded) return Errno::kOk;
   ++engine.result->windows_guarded;
+  const LockTimer lock(engine);
   return engine.kernel.Advise(batch.live, Advice::kDontFork);
 }
 

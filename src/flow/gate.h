@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "flow/job.h"
 #include "threads/futex.h"
 
 namespace drover::flow {
@@ -27,10 +28,17 @@ class Gate {
         if (word_.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire)) break;
         continue;
       }
+      const uint64_t begin_ns = NowNs();
       threads::FutexWait(word_, seen, 0);
+      NoteWait(NowNs() - begin_ns);
     }
     // Only now: a signal handler that runs while this thread waits must wait, too.
     *depth = 1;
+  }
+
+  // Waits since the last call of this; on the mover.
+  GateWaits TakeWaits() {
+    return {waits_.exchange(0), waited_ns_.exchange(0), longest_ns_.exchange(0)};
   }
 
   void Leave(uint32_t* depth) {
@@ -68,9 +76,25 @@ class Gate {
   }
 
  private:
+  static uint64_t NowNs() {
+    __kernel_timespec now{};
+    kernel::RawSyscall(__NR_clock_gettime, kMonotonic, kernel::AddressOf(&now));
+    return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+  }
+  // By whoever has waited; by nobody else.
+  void NoteWait(uint64_t ns) {
+    waits_.fetch_add(1, std::memory_order_relaxed);
+    waited_ns_.fetch_add(ns, std::memory_order_relaxed);
+    uint64_t longest = longest_ns_.load(std::memory_order_relaxed);
+    while (ns > longest && !longest_ns_.compare_exchange_weak(longest, ns)) {
+    }
+  }
+
+  static constexpr uint64_t kMonotonic = 1;  // CLOCK_MONOTONIC
   static constexpr uint32_t kClosed = 1u << 31;
   static constexpr uint64_t kNapNs = 1'000'000;
   threads::Word word_ = 0;
+  std::atomic<uint64_t> waits_ = 0, waited_ns_ = 0, longest_ns_ = 0;
 };
 
 }  // namespace drover::flow

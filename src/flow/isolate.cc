@@ -2,6 +2,7 @@
 #include "flow/events.h"
 #include "flow/fork_guard.h"
 #include "flow/phases.h"
+#include "flow/waits.h"
 
 namespace drover::flow {
 namespace {
@@ -99,8 +100,8 @@ bool EmptyArea(Engine& engine) {
 }
 
 void MarkOpened(Engine& engine) {
-  engine.batch.opened_ns = engine.kernel.NowNs();
-  engine.batch.opened_cycles = Cycles();
+  engine.batch.window.opened_ns = engine.kernel.NowNs();
+  engine.batch.window.opened_cycles = Cycles();
 }
 
 // From now on somebody may wait for a page.
@@ -214,7 +215,11 @@ bool OpenBatch(Engine& engine) {
   // Events find no table, as if it came later.
   if (!RuleHolds(Rule::kTableFirst)) batch.live = {}, batch.page_count = 0;
   Errno error = GuardFromForks(engine);
-  if (error == Errno::kOk) error = engine.kernel.Register(live, mode);
+  if (error == Errno::kOk) {
+    const LockTimer lock(engine);
+    engine.registered_ns.store(engine.kernel.NowNs(), std::memory_order_relaxed);
+    error = engine.kernel.Register(live, mode);
+  }
   // For write protection only: mlockall over an empty area that waits for missing pages hangs.
   const bool area_registered =
       error == Errno::kOk &&
@@ -257,6 +262,7 @@ void Isolate(Engine& engine) {
   // Waits for everybody who is writing to these pages through /proc/PID/mem or ptrace right now.
   if (RuleHolds(Rule::kBarrier)) {
     engine.spare_writable = !engine.spare_writable;
+    const LockTimer lock(engine);
     (void)engine.kernel.Protect({engine.spare_page, kPageBytes}, engine.spare_writable);
   }
 }

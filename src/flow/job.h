@@ -233,6 +233,18 @@ struct LateWrite {
   LateFate fate = LateFate::kConflict;
 };
 
+// A thread's wait on a window.
+struct LongWait {
+  uint64_t address = 0;  // of the page, as it was when its batch began
+  uint64_t waited_ns = 0;
+  Phase phase = Phase::kIsolate;  // in which it came
+};
+
+// Waits at the gate between batches.
+struct GateWaits {
+  uint64_t count = 0, total_ns = 0, max_ns = 0;
+};
+
 struct JobResult {
   uint64_t pages_estimated = 0;  // found by a quick walk before the first batch
   uint64_t pages_requested = 0;
@@ -246,8 +258,14 @@ struct JobResult {
   uint64_t not_moved_why[kWhyCount] = {};
   uint64_t phase_ns[kPhaseCount] = {};
   uint64_t wall_ns = 0;
-  Histogram stalls;   // waits of application threads on windows
-  Histogram windows;  // from move-out to move-in
+  Histogram stalls;             // waits of application threads on windows
+  Histogram windows;            // from move-out to move-in
+  Histogram first_touch_waits;  // of threads on pages that were never there, until they get one
+  Histogram lock_holds;        // calls that hold the mmap lock for writing: bounds who waits for it
+  GateWaits gate_waits;        // of calls of the application's that must not meet a batch
+  Histogram stalls_of_reason;  // with `stalls`: of all jobs of this reason since the engine began
+  uint32_t long_wait_count = 0;
+  LongWait long_waits[kLongWaitsNamed] = {};
   uint64_t windows_preempted = 0;
   uint64_t windows_over_budget = 0;  // of those that were not
   // By which pages of Why::kOverBudget would be moved, as far as was seen; 0: there are none.

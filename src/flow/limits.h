@@ -86,6 +86,8 @@ inline constexpr uint64_t kRetryForNsMax = 3'600'000'000'000;
 inline constexpr uint32_t kAgainRunsMax = 4096;
 // Between two looks whether the job is to stop, in a pause.
 inline constexpr uint64_t kPauseStepNs = 10'000'000;
+// The longest waits that a result names one by one.
+inline constexpr uint32_t kLongWaitsNamed = 8;
 // What a job may be held to: not so little that it would seem to hang.
 inline constexpr uint64_t kRateLeast = 64 << 10;  // bytes a second
 inline constexpr uint64_t kRateMost = uint64_t{1} << 40;

@@ -2,6 +2,7 @@
 #include "flow/fork_guard.h"
 #include "flow/phases.h"
 #include "flow/table.h"
+#include "flow/waits.h"
 
 namespace drover::flow {
 
@@ -12,6 +13,7 @@ using kernel::Errno;
 // UNREGISTER refuses a range as a whole when one mapping in it cannot be watched, as a file that
 // the application has put into the place of some of its pages: then each mapping by itself.
 void Unwatch(Engine& engine, Range range) {
+  const LockTimer lock(engine);
   if (engine.kernel.Unregister(range) == Errno::kOk) return;
   for (uint64_t at = range.start; at < range.end();) {
     const auto mapping = engine.kernel.NextMapping(at);

@@ -2,28 +2,44 @@
 #include "flow/events.h"
 #include "flow/phases.h"
 #include "flow/put_back.h"
+#include "flow/waits.h"
 
 namespace drover::flow {
 
-void Remap(Engine& engine) {
-  const PhaseTimer timer(engine, Phase::kRemap);
+namespace {
+
+// Everybody who waited goes on now.
+void CloseWindow(Engine& engine) {
   Batch& batch = engine.batch;
-  engine.lock.Lock();
-  if (RuleHolds(Rule::kDrainBeforeIn)) Drain(engine);
-  PutBack(engine, 0, batch.page_count);
+  WindowTimes& window = batch.window;
   const uint64_t closed_ns = engine.kernel.NowNs();
-  batch.closed_cycles = Cycles();
-  batch.window_pages = 0;
+  window.closed_cycles = Cycles();
+  window.pages = 0;
   for (uint64_t i = 0; i < batch.page_count; ++i)
     if (batch.state[i] == PageState::kRemapped || batch.state[i] == PageState::kRestored ||
         batch.state[i] == PageState::kDropped)
-      ++batch.window_pages;
-  batch.window_ns = closed_ns - batch.opened_ns;
-  if (batch.window_pages > 0) engine.result->windows.Add(batch.window_ns);
-  for (uint32_t i = 0; i < engine.waiter_count; ++i)
-    engine.result->stalls.Add(closed_ns - engine.waiters[i].since_ns);
+      ++window.pages;
+  window.length_ns = closed_ns - window.opened_ns;
+  window.opened_ns = 0;
+  if (window.pages > 0) engine.result->windows.Add(window.length_ns);
+  for (uint32_t i = 0; i < engine.waiter_count; ++i) {
+    const Waiter& waiter = engine.waiters[i];
+    const uint64_t waited_ns = closed_ns - waiter.since_ns;
+    engine.result->stalls.Add(waited_ns);
+    NoteLongWait({batch.live.start + waiter.page_index * kPageBytes, waited_ns, waiter.phase},
+                 engine.result);
+  }
   engine.waiter_count = 0;
-  batch.opened_ns = 0;
+}
+
+}  // namespace
+
+void Remap(Engine& engine) {
+  const PhaseTimer timer(engine, Phase::kRemap);
+  engine.lock.Lock();
+  if (RuleHolds(Rule::kDrainBeforeIn)) Drain(engine);
+  PutBack(engine, 0, engine.batch.page_count);
+  CloseWindow(engine);
   engine.lock.Unlock();
 }
 

@@ -82,12 +82,11 @@ class HostedEngine final : public Engine, private flow::Observer {
     pages_done_ += pages;
   }
   flow::Next GoOn(const flow::JobResult& so_far) override;
-  void WindowClosed(Range live, uint64_t opened_cycles, uint64_t closed_cycles,
-                    bool preempted) override {
+  void WindowClosed(Range live, const flow::WindowTimes& window, bool preempted) override {
     if (request_->window)
       request_->window({{reinterpret_cast<const void*>(live.start), live.length},
-                        opened_cycles,
-                        closed_cycles,
+                        window.opened_cycles,
+                        window.closed_cycles,
                         preempted});
   }
   Range MapOwn(uint64_t bytes);

@@ -38,6 +38,33 @@ Verified VerifiedOf(const flow::JobResult& job) {
   return verified;
 }
 
+const char* NameOf(flow::Phase phase) {
+  switch (phase) {
+    case flow::Phase::kIsolate:
+      return "isolate";
+    case flow::Phase::kCopy:
+      return "copy";
+    case flow::Phase::kVerify:
+      return "verify";
+    case flow::Phase::kRemap:
+      return "remap";
+    default:  // (It is another process's word.)
+      return "unknown";
+  }
+}
+
+void AddOtherWaits(const flow::JobResult& job, MoveResult* result) {
+  const auto us = [](uint64_t ns) { return static_cast<double>(ns) / 1000; };
+  result->first_touch = PercentilesOf(job.first_touch_waits);
+  result->lock_hold = PercentilesOf(job.lock_holds);
+  result->gate = {job.gate_waits.count, us(job.gate_waits.total_ns), us(job.gate_waits.max_ns)};
+  result->stall_of_reason = PercentilesOf(job.stalls_of_reason);
+  for (uint32_t i = 0; i < std::min(job.long_wait_count, flow::kLongWaitsNamed); ++i) {
+    const flow::LongWait& wait = job.long_waits[i];
+    result->longest_stalls.push_back({wait.address, us(wait.waited_ns), NameOf(wait.phase)});
+  }
+}
+
 }  // namespace
 
 MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
@@ -71,6 +98,7 @@ MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   result.stall = PercentilesOf(job.stalls);
   result.window = PercentilesOf(job.windows);
   result.windows_preempted = job.windows_preempted;
+  AddOtherWaits(job, &result);
   result.windows_guarded = job.windows_guarded;
   if (asked.max_stall_ns > 0)
     result.stall_budget = {static_cast<double>(asked.max_stall_ns) / 1e3, job.windows_over_budget,

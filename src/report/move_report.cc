@@ -68,6 +68,47 @@ nlohmann::json MigratorsToJson(const MoveResult& result) {
   return list;
 }
 
+nlohmann::json PercentilesToJson(const Percentiles& of) {
+  return {{"count", of.count},  {"p50", of.p50_us}, {"p99", of.p99_us},
+          {"p999", of.p999_us}, {"max", of.max_us}, {"total_us", of.total_us}};
+}
+
+nlohmann::json StallToJson(const MoveResult& result) {
+  nlohmann::json stall = PercentilesToJson(result.stall);
+  stall["preempted"] = result.windows_preempted;
+  return stall;
+}
+
+nlohmann::json LongestToJson(const MoveResult& result) {
+  nlohmann::json longest = nlohmann::json::array();
+  for (const MoveResult::LongStall& stall : result.longest_stalls)
+    longest.push_back({{"address", fmt::format("{:#x}", stall.address)},
+                       {"us", stall.us},
+                       {"phase", stall.phase}});
+  return longest;
+}
+
+// "120 first touches, max 80 us; 2 gated calls, max 900 us; the mmap lock held for at most 35 us".
+std::string OtherWaitsToText(const MoveResult& result) {
+  return fmt::format(
+      "{} first touches, max {:.0f} us; {} gated calls, max {:.0f} us; the mmap lock held for at "
+      "most {:.0f} us",
+      result.first_touch.count, result.first_touch.max_us, result.gate.count, result.gate.max_us,
+      result.lock_hold.max_us);
+}
+
+// "412 us at 0x7f10000 (copy), ...".
+std::string LongestToText(const MoveResult& result) {
+  constexpr size_t kShown = 3;
+  std::string text;
+  for (size_t i = 0; i < result.longest_stalls.size() && i < kShown; ++i) {
+    const MoveResult::LongStall& stall = result.longest_stalls[i];
+    text += fmt::format("{}{:.0f} us at {:#x} ({})", i == 0 ? "" : ", ", stall.us, stall.address,
+                        stall.phase);
+  }
+  return text;
+}
+
 nlohmann::json StallBudgetToJson(const MoveResult& result) {
   if (!result.stall_budget.has_value()) return nullptr;
   const MoveResult::StallBudget& budget = *result.stall_budget;
@@ -134,14 +175,15 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen) {
             {"release", phases.release},
             {"kernel", phases.kernel},
             {"verify", phases.verify}}},
-          {"stall_us",
-           {{"count", result.stall.count},
-            {"p50", result.stall.p50_us},
-            {"p99", result.stall.p99_us},
-            {"p999", result.stall.p999_us},
-            {"max", result.stall.max_us},
-            {"total_us", result.stall.total_us},
-            {"preempted", result.windows_preempted}}},
+          {"stall_us", StallToJson(result)},
+          {"stall_of_reason_us", PercentilesToJson(result.stall_of_reason)},
+          {"longest_stalls", LongestToJson(result)},
+          {"first_touch_us", PercentilesToJson(result.first_touch)},
+          {"mmap_lock_us", PercentilesToJson(result.lock_hold)},
+          {"gate_us",
+           {{"count", result.gate.count},
+            {"total_us", result.gate.total_us},
+            {"max", result.gate.max_us}}},
           {"window_us",
            {{"count", result.window.count},
             {"p50", result.window.p50_us},
@@ -197,6 +239,8 @@ std::string MoveToTable(const MoveResult& result, const Seen& seen) {
   line("windows", fmt::format("{}, p50 {:.0f} us, p99 {:.0f} us, max {:.0f} us, {} preempted",
                               result.window.count, result.window.p50_us, result.window.p99_us,
                               result.window.max_us, result.windows_preempted));
+  if (!result.longest_stalls.empty()) line("longest", LongestToText(result));
+  if (result.lock_hold.count > 0) line("other waits", OtherWaitsToText(result));
   if (result.stall_budget.has_value()) line("stall budget", StallBudgetToText(result));
   if (!IsPlainSerial(result) && result.pages_by_own_path > 0)
     line("copied by", fmt::format("{}; {} threads, {} chunks late", ByMigratorToText(result),
