@@ -84,6 +84,12 @@ std::expected<Round, Error> RunRound(Engine& engine, const MigrateOptions& optio
   round.cpu_s = CpuSeconds() - cpu;
   UnmapBuffers(buffers);
   if (!result.has_value()) return std::unexpected(result.error());
+  if (result->stall_budget.has_value() && result->stall_budget->pages_left > 0)
+    return std::unexpected(
+        Error{Error::Kind::kUnavailable,
+              fmt::format("{} of {} pages do not fit --max-stall; {:.0f} us would do",
+                          result->stall_budget->pages_left, options.total_bytes / 4096,
+                          result->stall_budget->smallest_max_stall_us)});
   // A run that moved nothing, or not all, is no figure.
   if (result->pages_moved * 4096 != options.total_bytes)
     return std::unexpected(
@@ -183,6 +189,10 @@ std::expected<MigrateReport, Error> RunMigrate(const MigrateOptions& options) {
         continue;
       }
       auto done = RunRow(**engine, options, row);
+      if (!done.has_value() && done.error().kind == Error::Kind::kUnavailable) {
+        report.skipped.push_back({name, done.error().message});
+        continue;
+      }
       if (!done.has_value()) return std::unexpected(done.error());
       report.rows.push_back(std::move(*done));
     }

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <optional>
 #include <thread>
 
 #include "floor.h"
 #include "kernel/types.h"
+#include "kernel_side.h"
 #include "measure.h"
 #include "probe.h"
 
@@ -84,7 +84,52 @@ void CountMove(const MoveResult& result, double seconds, Account* account) {
       std::max(row.smallest_max_stall_us, result.stall_budget->smallest_max_stall_us);
 }
 
-// A move of all of the memory under the probe; or, on side none, the probe alone for so long.
+// What happens to the memory while the probe runs. Returns the seconds that it took.
+class Mover {
+ public:
+  Mover(Engine& engine, const StallOptions& options) : engine_(engine), options_(options) {}
+
+  std::expected<double, Error> Move(const Buffers& memory, double alone_seconds, Account* account) {
+    const std::string& side = account->row.side;
+    if (side == "drover") return ByDrover(memory, account);
+    if (side == "kernel") return ByKernel(memory, account);
+    std::this_thread::sleep_for(std::chrono::duration<double>(alone_seconds));
+    return alone_seconds;
+  }
+  const std::vector<Window>& windows() const { return windows_; }
+
+ private:
+  std::expected<double, Error> ByDrover(const Buffers& memory, Account* account) {
+    MoveRequest request;
+    request.ranges = {{memory.source, memory.source_bytes}};
+    request.max_stall_us = account->row.max_stall_us;
+    request.over_budget = options_.over_budget;
+    request.migrator = options_.migrator;
+    request.window = [&](const Window& window) { windows_.push_back(window); };
+    const double begin = Now();
+    const auto moved = engine_.Move(request);
+    const double seconds = Now() - begin;
+    if (!moved.has_value()) return std::unexpected(moved.error());
+    if (moved->pages_moved == 0 && !moved->own_path_refused.empty())
+      return std::unexpected(Error{Error::Kind::kUnavailable, moved->own_path_refused});
+    CountMove(*moved, seconds, account);
+    return seconds;
+  }
+  static std::expected<double, Error> ByKernel(const Buffers& memory, Account* account) {
+    const double begin = Now();
+    const auto moved = MoveByKernel(memory, account->row.page == "2M");
+    const double seconds = Now() - begin;
+    if (!moved.has_value()) return std::unexpected(moved.error());
+    account->row.how = moved->how;
+    account->gb_per_s.push_back(static_cast<double>(moved->bytes) / 1e9 / seconds);
+    return seconds;
+  }
+
+  Engine& engine_;
+  const StallOptions& options_;
+  std::vector<Window> windows_;
+};
+
 std::expected<double, Error> RunRound(Engine& engine, const StallOptions& options,
                                       double alone_seconds, double cycles_per_us,
                                       Account* account) {
@@ -93,42 +138,18 @@ std::expected<double, Error> RunRound(Engine& engine, const StallOptions& option
   if (memory.source == nullptr || memory.target == nullptr)
     return std::unexpected(Error{Error::Kind::kFailed, "no memory for the probe"});
   FillForProbe(memory.source, memory.source_bytes);
-  std::vector<Window> windows;
-  std::optional<MoveResult> result;
-  std::optional<Error> failed;
-  double seconds = alone_seconds;
+  std::expected<double, Error> seconds;
   {
+    Mover mover(engine, options);
     Probe probe(memory.source, memory.source_bytes, options.probe_threads,
                 static_cast<uint64_t>(kStalledFromUs * cycles_per_us));
     std::this_thread::sleep_for(kWarmUp);
-    if (row.side == "none") {
-      std::this_thread::sleep_for(std::chrono::duration<double>(alone_seconds));
-    } else {
-      MoveRequest request;
-      request.ranges = {{memory.source, memory.source_bytes}};
-      request.max_stall_us = row.max_stall_us;
-      request.over_budget = options.over_budget;
-      request.migrator = options.migrator;
-      request.window = [&](const Window& window) { windows.push_back(window); };
-      const double begin = Now();
-      auto moved = engine.Move(request);
-      seconds = Now() - begin;
-      if (moved.has_value())
-        result = std::move(*moved);
-      else
-        failed = moved.error();
-    }
+    seconds = mover.Move(memory, alone_seconds, account);
     probe.Stop();
-    CountAccesses(probe, windows, memory, cycles_per_us, account);
+    if (seconds.has_value()) CountAccesses(probe, mover.windows(), memory, cycles_per_us, account);
   }
   UnmapBuffers(memory);
-  if (failed.has_value()) return std::unexpected(*failed);
-  if (result.has_value()) {
-    if (result->pages_moved == 0 && !result->own_path_refused.empty())
-      return std::unexpected(Error{Error::Kind::kUnavailable, result->own_path_refused});
-    CountMove(*result, seconds, account);
-  }
-  row.seconds += seconds;
+  if (seconds.has_value()) row.seconds += *seconds;
   return seconds;
 }
 
@@ -143,23 +164,23 @@ StallRow Finish(Account& account, double cycles_per_us) {
   row.probe_max_us = us(account.all.max());
   row.probe_stalled_p50_us = us(account.stalled.Quantile(0.5));
   row.probe_stalled_p99_us = us(account.stalled.Quantile(0.99));
+  if (!account.gb_per_s.empty()) row.gb_per_s = Median(account.gb_per_s);
   if (account.drover_p50.empty()) return row;
   row.drover_p50_us = Median(account.drover_p50);
   row.drover_p99_us = Median(account.drover_p99);
-  row.gb_per_s = Median(account.gb_per_s);
   return row;
 }
 
 }  // namespace
 
-std::expected<std::vector<StallRow>, Error> RunStall(
+std::expected<StallReport, Error> RunStall(
     const StallOptions& options, const std::function<void(const std::string&)>& progress) {
   auto engine = Engine::Open({});
   if (!engine.has_value()) return std::unexpected(engine.error());
   if (const std::string refused = (*engine)->OwnPathRefused(); !refused.empty())
     return std::unexpected(Error{Error::Kind::kUnavailable, refused});
   const double cycles_per_us = CyclesPerUs();
-  std::vector<StallRow> rows;
+  StallReport report;
   for (const std::string& page : options.pages)
     for (const double max_stall_us : options.max_stalls_us) {
       std::vector<std::unique_ptr<Account>> accounts;
@@ -169,17 +190,25 @@ std::expected<std::vector<StallRow>, Error> RunStall(
         row.side = side, row.page = page, row.max_stall_us = max_stall_us;
         row.probe_threads = options.probe_threads, row.rounds = options.rounds;
       }
-      progress(fmt::format("{} pages, {:.0f} us", page, max_stall_us));
+      const std::string name = fmt::format("{} pages, {:.0f} us", page, max_stall_us);
+      progress(name);
       double seconds = kAloneSeconds;
       for (int round = 0; round < options.rounds; ++round)
-        for (const auto& account : accounts) {
-          const auto took = RunRound(**engine, options, seconds, cycles_per_us, account.get());
-          if (!took.has_value()) return std::unexpected(took.error());
+        for (auto it = accounts.begin(); it != accounts.end();) {
+          const auto took = RunRound(**engine, options, seconds, cycles_per_us, it->get());
+          if (!took.has_value() && took.error().kind != Error::Kind::kUnavailable)
+            return std::unexpected(took.error());
+          if (!took.has_value()) {
+            report.skipped.push_back({name + ", side " + (*it)->row.side, took.error().message});
+            it = accounts.erase(it);
+            continue;
+          }
           seconds = *took;
+          ++it;
         }
-      for (const auto& account : accounts) rows.push_back(Finish(*account, cycles_per_us));
+      for (const auto& account : accounts) report.rows.push_back(Finish(*account, cycles_per_us));
     }
-  return rows;
+  return report;
 }
 
 }  // namespace drover::bench

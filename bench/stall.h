@@ -14,7 +14,7 @@ namespace drover::bench {
 struct StallOptions {
   std::vector<std::string> pages = {"4K", "2M"};
   std::vector<double> max_stalls_us = {100, 200, 500, 2000};  // 0: none
-  std::vector<std::string> sides = {"drover", "none"};        // none: nothing is moved
+  std::vector<std::string> sides = {"drover", "none"};  // kernel: by itself; none: nothing is moved
   unsigned probe_threads = 1;
   size_t total_bytes = 1u << 30;
   std::string migrator = "serial";
@@ -28,6 +28,7 @@ inline constexpr double kLongUs = 20;
 
 struct StallRow {
   std::string side, page;
+  std::string how;  // of side kernel: by which call
   double max_stall_us = 0;
   unsigned probe_threads = 0;
   int rounds = 0;
@@ -42,8 +43,16 @@ struct StallRow {
   double smallest_max_stall_us = 0;
 };
 
+struct StallReport {
+  std::vector<StallRow> rows;
+  struct Skipped {
+    std::string row, reason;
+  };
+  std::vector<Skipped> skipped;
+};
+
 // The sides alternate, round by round; side none takes as long as the move before it.
-[[nodiscard]] std::expected<std::vector<StallRow>, Error> RunStall(
+[[nodiscard]] std::expected<StallReport, Error> RunStall(
     const StallOptions& options, const std::function<void(const std::string&)>& progress);
 
 }  // namespace drover::bench

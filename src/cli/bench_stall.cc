@@ -16,32 +16,34 @@ struct BenchStallOptions {
 };
 
 nlohmann::json StallRowToJson(const bench::StallRow& row) {
-  nlohmann::json json = {{"side", row.side},
-                         {"page", row.page},
-                         {"max_stall_us", nullptr},
-                         {"probe_threads", row.probe_threads},
-                         {"rounds", row.rounds},
-                         {"seconds", row.seconds},
-                         {"accesses", row.accesses},
-                         {"probe_p50_us", row.probe_p50_us},
-                         {"probe_p99_us", row.probe_p99_us},
-                         {"probe_p999_us", row.probe_p999_us},
-                         {"probe_max_us", row.probe_max_us},
-                         {"probe_stalled", row.stalled},
-                         {"probe_stalled_p50_us", row.probe_stalled_p50_us},
-                         {"probe_stalled_p99_us", row.probe_stalled_p99_us},
-                         {"probe_unexplained", row.unexplained},
-                         {"probe_wrong_words", row.wrong_words},
-                         {"drover_waits", row.waits},
-                         {"drover_p50_us", row.drover_p50_us},
-                         {"drover_p99_us", row.drover_p99_us},
-                         {"drover_max_us", row.drover_max_us},
-                         {"windows", row.windows},
-                         {"windows_over_budget", row.windows_over_budget},
-                         {"windows_preempted", row.windows_preempted},
-                         {"over_budget_pages", row.over_budget_pages},
-                         {"smallest_max_stall_us", row.smallest_max_stall_us},
-                         {"gb_per_s", row.gb_per_s}};
+  nlohmann::json json = {
+      {"side", row.side},
+      {"page", row.page},
+      {"how", row.how.empty() ? nlohmann::json(nullptr) : nlohmann::json(row.how)},
+      {"max_stall_us", nullptr},
+      {"probe_threads", row.probe_threads},
+      {"rounds", row.rounds},
+      {"seconds", row.seconds},
+      {"accesses", row.accesses},
+      {"probe_p50_us", row.probe_p50_us},
+      {"probe_p99_us", row.probe_p99_us},
+      {"probe_p999_us", row.probe_p999_us},
+      {"probe_max_us", row.probe_max_us},
+      {"probe_stalled", row.stalled},
+      {"probe_stalled_p50_us", row.probe_stalled_p50_us},
+      {"probe_stalled_p99_us", row.probe_stalled_p99_us},
+      {"probe_unexplained", row.unexplained},
+      {"probe_wrong_words", row.wrong_words},
+      {"drover_waits", row.waits},
+      {"drover_p50_us", row.drover_p50_us},
+      {"drover_p99_us", row.drover_p99_us},
+      {"drover_max_us", row.drover_max_us},
+      {"windows", row.windows},
+      {"windows_over_budget", row.windows_over_budget},
+      {"windows_preempted", row.windows_preempted},
+      {"over_budget_pages", row.over_budget_pages},
+      {"smallest_max_stall_us", row.smallest_max_stall_us},
+      {"gb_per_s", row.gb_per_s}};
   if (row.max_stall_us > 0) json["max_stall_us"] = row.max_stall_us;
   return json;
 }
@@ -90,22 +92,27 @@ int BenchStall(const BenchStallOptions& options) {
   const auto total = ParseTotal(options.total);
   if (!total.has_value()) return Fail(total.error());
   wanted.total_bytes = *total;
-  const auto rows = bench::RunStall(
+  const auto report = bench::RunStall(
       wanted, [](const std::string& step) { fmt::print(stderr, "drover: measuring {}\n", step); });
-  if (!rows.has_value()) return Fail(rows.error());
+  if (!report.has_value()) return Fail(report.error());
+  const std::vector<bench::StallRow>& rows = report->rows;
   if (options.csv) {
-    PrintStallCsv(*rows);
+    PrintStallCsv(rows);
   } else if (options.json) {
     auto document = JsonHead("bench stall");
     document["rows"] = nlohmann::json::array();
     document["skipped"] = nlohmann::json::array();
-    for (const auto& row : *rows) document["rows"].push_back(StallRowToJson(row));
+    for (const auto& row : rows) document["rows"].push_back(StallRowToJson(row));
+    for (const auto& [row, reason] : report->skipped)
+      document["skipped"].push_back({{"row", row}, {"reason", reason}});
     PrintJson(document);
   } else {
-    PrintStallTable(*rows);
+    PrintStallTable(rows);
+    for (const auto& [row, reason] : report->skipped)
+      fmt::print("left out: {} ({})\n", row, reason);
   }
   uint64_t wrong = 0;
-  for (const auto& row : *rows) wrong += row.wrong_words;
+  for (const auto& row : rows) wrong += row.wrong_words;
   if (wrong == 0) return kExitDone;
   return Fail({Error::Kind::kFailed, fmt::format("the probe has read {} wrong words", wrong)});
 }
@@ -124,9 +131,12 @@ void AddBenchStall(CLI::App& bench, Chosen& chosen) {
       ->delimiter(',')
       ->check(CLI::IsMember({"4K", "2M"}))
       ->capture_default_str();
-  stall->add_option("--side", wanted.sides, "drover; none: the probe alone")
+  stall
+      ->add_option("--side", wanted.sides,
+                   "drover; kernel: its own migration, by move_pages(2) where there are two nodes, "
+                   "else by MADV_COLLAPSE (4K alone); none: the probe alone")
       ->delimiter(',')
-      ->check(CLI::IsMember({"drover", "none"}))
+      ->check(CLI::IsMember({"drover", "kernel", "none"}))
       ->capture_default_str();
   stall->add_option("--probe-threads", wanted.probe_threads, "threads of the probe")
       ->check(CLI::Range(1, 256))

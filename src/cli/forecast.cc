@@ -67,6 +67,8 @@ class Trial {
       : engine_(engine), way_(WayOf(job.placement)) {
     request_.batch_bytes = job.batch_bytes;
     request_.migrator = migrator;
+    request_.max_stall_us = static_cast<double>(job.max_stall_ns) / 1e3;
+    request_.over_budget = job.max_stall_ns > 0;  // the plan has left those out already
   }
 
   struct Seen {
@@ -146,6 +148,8 @@ Speeds MeasureSpeeds(const flow::Job& job, const std::string& migrator,
     if (engine.has_value() && (*engine)->OwnPathRefused().empty()) {
       Trial trial(**engine, job, migrator);
       speeds.own_fixed = MeasureFixed(trial);
+      // How many batches a budget makes is not known beforehand: then they are part of the pages.
+      if (job.max_stall_ns > 0 && speeds.own_fixed.has_value()) speeds.own_fixed->batch_s = 0;
       const Fixed fixed = speeds.own_fixed.value_or(Fixed());
       if (plan.moved_own_path > plan.moved_huge)
         speeds.own_small_s = MeasurePages(trial, false, fixed, &speeds.window_us);

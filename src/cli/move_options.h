@@ -16,7 +16,7 @@ struct MoveOptions {
   std::vector<int> pids;
   int tree = 0;        // and all that descend from it; 0: not given
   std::string cgroup;  // and all that it holds
-  std::string to, from, range, batch = "2m", max_stall = "none", migrator = "serial",
+  std::string to, from, range, batch = "2m", max_stall = "500us", migrator = "serial",
                                mode = "sync_light", reason = "syscall", rate = "none", cpu = "none",
                                time = "none";
   double retry_for_s = 1;

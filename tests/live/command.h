@@ -13,7 +13,8 @@ struct Outcome {
   nlohmann::json json() const { return nlohmann::json::parse(out, nullptr, false); }
 };
 
-// Runs it to the end of its output and of itself, at most `seconds`.
+// Runs it to the end of its output and of itself, at most `seconds`. A `drover move` that names no
+// --max-stall has none here.
 Outcome RunCommand(const std::vector<std::string>& words, int seconds = 30);
 
 // Path of a program of this build.

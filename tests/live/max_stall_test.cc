@@ -30,6 +30,19 @@ TEST(MaxStall, MakesBatchesSmallAndLosesNothing) {
   EXPECT_TRUE(subject.EndsRight());
 }
 
+// What a user gets who says nothing of it.
+TEST(MaxStall, IsHalfAMillisecondUnasked) {
+  Subject subject(UnderDrover(), {"--mib", "16", "--threads", "2"});
+  ASSERT_NE(subject.pid(), 0);
+  const auto moved = RunCommand({"sh", "-c",
+                                 "exec " + Built("drover") + " move --to same --json " +
+                                     std::to_string(subject.pid())})
+                         .json();
+  EXPECT_EQ(moved["stall_budget"]["max_stall_us"], 500.0);
+  EXPECT_GT(moved["pages_moved"], 0);
+  EXPECT_TRUE(subject.EndsRight());
+}
+
 // A copy of 2 MiB takes more than 10 us on every machine.
 TEST(MaxStall, LeavesHugePagesThatDoNotFitWhole) {
   CheckedMemory memory(16 << 20, true);
