@@ -103,7 +103,25 @@ TEST(BenchStall, CountsAccessesBesideWindows) {
   };
   refused({"--max-stall", "soon"}, "is no time");
   refused({"--total", "3m"}, "multiple of 2 MiB");
-  refused({"--side", "kernel"}, "--side");
+  refused({"--side", "swap"}, "--side");
+}
+
+// The kernel's own migration under the same probe: none of drover's windows is in it.
+TEST(BenchStall, HasTheKernelsSide) {
+  const Outcome outcome =
+      RunCommand({Built("drover"), "bench", "stall", "--total", "32m", "--rounds", "1", "--side",
+                  "kernel", "--max-stall", "none", "--json"},
+                 60);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto report = outcome.json();
+  EXPECT_EQ(report["rows"].size() + report["skipped"].size(), 2u) << report;
+  ASSERT_GE(report["rows"].size(), 1u) << report;
+  for (const auto& row : report["rows"]) {
+    EXPECT_FALSE(row["how"].is_null());
+    EXPECT_GT(row["gb_per_s"], 0.0);
+    EXPECT_EQ(row["windows"], 0);
+    EXPECT_EQ(row["probe_wrong_words"], 0);
+  }
 }
 
 }  // namespace
