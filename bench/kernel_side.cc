@@ -33,12 +33,13 @@ std::expected<KernelMove, Error> ByMovePages(const Buffers& memory, bool huge,
   const int from = status[0];
   const int to =
       from == nodes.with_memory[0].id ? nodes.with_memory[1].id : nodes.with_memory[0].id;
+  const auto there = static_cast<uint64_t>(std::count(status.begin(), status.end(), to));
   const std::vector<int> targets(pages.size(), to);
   syscall(SYS_move_pages, 0, pages.size(), pages.data(), targets.data(), status.data(),
           MPOL_MF_MOVE);
   (void)look();
   const auto moved = static_cast<uint64_t>(std::count(status.begin(), status.end(), to));
-  return KernelMove{"move_pages", moved * step};
+  return KernelMove{"move_pages", (moved - std::min(moved, there)) * step};
 }
 
 std::expected<KernelMove, Error> ByCollapse(const Buffers& memory) {

@@ -162,6 +162,8 @@ StallRow Finish(Account& account, double cycles_per_us) {
   row.probe_p99_us = us(account.all.Quantile(0.99));
   row.probe_p999_us = us(account.all.Quantile(0.999));
   row.probe_max_us = us(account.all.max());
+  for (double rarer = 2; rarer <= static_cast<double>(row.accesses); rarer *= 2)
+    row.probe_tail_us.push_back(us(account.all.Quantile(1 - 1 / rarer)));
   row.probe_stalled_p50_us = us(account.stalled.Quantile(0.5));
   row.probe_stalled_p99_us = us(account.stalled.Quantile(0.99));
   if (!account.gb_per_s.empty()) row.gb_per_s = Median(account.gb_per_s);

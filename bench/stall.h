@@ -36,6 +36,8 @@ struct StallRow {
   uint64_t accesses = 0, stalled = 0, unexplained = 0, wrong_words = 0;
   double probe_p50_us = 0, probe_p99_us = 0, probe_p999_us = 0, probe_max_us = 0;
   double probe_stalled_p50_us = 0, probe_stalled_p99_us = 0;
+  // Of all accesses: what the share 1 - 1/2^k of them took at most, k from 1 on, for a figure.
+  std::vector<double> probe_tail_us = {};
   // Of drover's result; medians over the rounds, and the longest. Counts are of all rounds.
   double drover_p50_us = 0, drover_p99_us = 0, drover_max_us = 0, gb_per_s = 0;
   uint64_t waits = 0, windows = 0, windows_over_budget = 0, windows_preempted = 0;

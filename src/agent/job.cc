@@ -140,11 +140,12 @@ void Control::SendProgress(const flow::JobResult& so_far, bool stands) {
 flow::Next Control::GoOn(const flow::JobResult& so_far) {
   bool changed = TakeIdentity();
   bool stop = StopAsked(0);
-  // Nothing of the program's is absent or registered here.
-  while (paused_ && !stop && !ending_) {
+  // Nothing of the program's is absent or registered here. The other threads take on a new identity
+  // at once; then this is asked again.
+  while (paused_ && !stop && !ending_ && !changed) {
     SendProgress(so_far, true);
     stop = StopAsked(kPausedLookMs);
-    changed = TakeIdentity() || changed;
+    changed = TakeIdentity();
   }
   if (stop || ending_) return flow::Next::kStop;
   const uint64_t now_ns = kernel_.NowNs();

@@ -3,6 +3,7 @@
 
 #include "cli/command.h"
 #include "cli/sizes.h"
+#include "report/figure.h"
 #include "stall.h"
 
 namespace drover::cli {
@@ -12,6 +13,7 @@ struct BenchStallOptions {
   bench::StallOptions wanted;
   std::vector<std::string> max_stalls = {"100us", "200us", "500us", "2ms"};
   std::string total = "1g";
+  std::string figure;  // a file; empty: none
   bool json = false, csv = false;
 };
 
@@ -81,6 +83,23 @@ void PrintStallCsv(const std::vector<bench::StallRow>& rows) {
   }
 }
 
+// How long the slowest of so many accesses took: a curve for each row.
+std::expected<void, Error> Draw(const std::vector<bench::StallRow>& rows, const std::string& path) {
+  report::Figure figure{.title = "Accesses of a program while its memory moves",
+                        .x = "accesses, of which one took longer",
+                        .y = "us",
+                        .curves = {}};
+  for (const auto& row : rows) {
+    const std::string budget =
+        row.max_stall_us > 0 ? fmt::format("{:.0f} us", row.max_stall_us) : "no budget";
+    report::Curve curve{fmt::format("{}, {}, {}", row.page, row.side, budget), {}};
+    double accesses = 1;
+    for (const double us : row.probe_tail_us) curve.points.emplace_back(accesses *= 2, us);
+    if (!curve.points.empty()) figure.curves.push_back(curve);
+  }
+  return report::DrawFigure(figure, path);
+}
+
 int BenchStall(const BenchStallOptions& options) {
   bench::StallOptions wanted = options.wanted;
   wanted.max_stalls_us.clear();
@@ -111,6 +130,9 @@ int BenchStall(const BenchStallOptions& options) {
     for (const auto& [row, reason] : report->skipped)
       fmt::print("left out: {} ({})\n", row, reason);
   }
+  if (!options.figure.empty())
+    if (const auto drawn = Draw(rows, options.figure); !drawn.has_value())
+      return Fail(drawn.error());
   uint64_t wrong = 0;
   for (const auto& row : rows) wrong += row.wrong_words;
   if (wrong == 0) return kExitDone;
@@ -149,6 +171,8 @@ void AddBenchStall(CLI::App& bench, Chosen& chosen) {
   stall->add_option("--rounds", wanted.rounds, "rounds, alternating between the sides")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  stall->add_option("--figure", options->figure,
+                    "draw the distribution of access times into this SVG file (by gnuplot)");
   stall->add_flag("--json", options->json, "one JSON document on stdout");
   stall->add_flag("--csv", options->csv, "comma-separated values on stdout")->excludes("--json");
   stall->footer("A CPU for the engine is what a budget takes: leave one idle beside the probe.");

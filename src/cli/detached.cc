@@ -16,9 +16,23 @@ namespace {
 
 constexpr std::chrono::hours kKept{1};
 
+// (JSON may need six bytes for one.)
+constexpr size_t kKeptBytesMax = jobs::kReportBytesMax / 16;
+
 std::string Written(int file) {
-  lseek(file, 0, SEEK_SET);
-  return jobs::ReadAll(file, jobs::kAnswerBytesMax / 4);
+  std::string text(kKeptBytesMax, '\0');
+  const ssize_t got = pread(file, text.data(), text.size(), 0);
+  text.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  return text;
+}
+
+int WorkOrSay(const std::function<int(jobs::Desk& desk)>& work, jobs::Desk& desk) {
+  try {
+    return work(desk);
+  } catch (const std::exception& error) {  // of a library: no memory, most likely
+    fmt::print(stderr, "drover: {}\n", error.what());
+    return kExitFailed;
+  }
 }
 
 // In the new process. `told`: the parent waits there for a byte.
@@ -27,6 +41,11 @@ std::string Written(int file) {
   setsid();
   signal(SIGINT, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
+  // What the shell has open, such as a lock, is not held by the job.
+  constexpr int kFirstOther = 4;
+  if (told != kFirstOther - 1) dup2(told, kFirstOther - 1);
+  told = kFirstOther - 1;
+  close_range(kFirstOther, ~0u, 0);
   const int nothing = open("/dev/null", O_RDONLY);
   const int out = memfd_create("drover-out", MFD_CLOEXEC);
   const int err = memfd_create("drover-err", MFD_CLOEXEC);
@@ -38,8 +57,9 @@ std::string Written(int file) {
   const bool heard = write(told, &open, 1) == 1;
   close(told);
   if (!heard || !desk.is_open()) _exit(kExitFailed);
-  const int exit_code = work(desk);
+  const int exit_code = WorkOrSay(work, desk);
   std::fflush(nullptr);
+  signal(SIGTERM, SIG_DFL);  // nobody need wait for a report
   desk.KeepReport({Written(out), Written(err), exit_code}, kKept);
   _exit(exit_code);
 }
@@ -61,8 +81,8 @@ int RunDetached(bool json, control::Steering& steering,
   const bool begun = read(ends[0], &open, 1) == 1 && open == '1';
   close(ends[0]);
   if (!begun)
-    return Fail(
-        {Error::Kind::kFailed, "the job could not begin in the background (too few descriptors?)"});
+    return Fail({Error::Kind::kFailed,
+                 "the job could not begin in the background (too few descriptors or threads?)"});
   if (json) {
     auto document = JsonHead("move");
     document["job"] = job;

@@ -83,7 +83,13 @@ int Steer(const char* command, int job, bool json) {
   if (status->state == "ended" && !cancel)
     return Fail({Error::Kind::kTargetGone,
                  fmt::format("job {} has ended; `drover jobs {}` shows its report", job, job)});
-  return ShowStatus(command, *status, json);
+  const int shown = ShowStatus(command, *status, json);
+  // Whoever goes on by this exit code relies on what it says.
+  if (status->state == "pausing" || status->state == "stopping")
+    return Fail(
+        {Error::Kind::kFailed,
+         fmt::format("job {} has not come to a batch boundary yet; it is {}", job, status->state)});
+  return shown;
 }
 
 void AddSteering(CLI::App& app, Chosen& chosen, const char* command, const char* what) {

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
+#include <thread>
 
 #include "cli/command.h"
 #include "cli/detached.h"
@@ -14,6 +16,7 @@ namespace drover::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
 
 control::Steering steering;
 
@@ -35,12 +38,16 @@ class MoveJob {
       : options_(options), nodes_(nodes), members_(members), desk_(desk) {}
 
   std::vector<Row> Run();
+  // Behind it: some had no turn, because the job was cancelled.
+  bool cut_short() const { return cut_short_; }
 
  private:
   // Those that come while others are moved have their turn, too; but not for ever.
   static constexpr int kLooksMax = 8;
 
   std::expected<Moved, Error> MoveOne(const control::ProcessInfo& process);
+  void KeepRate(const flow::JobResult& result, uint64_t rate_bytes_per_s,
+                Clock::duration took) const;
 
   const MoveOptions& options_;
   const topology::Nodes& nodes_;
@@ -48,7 +55,19 @@ class MoveJob {
   jobs::Desk& desk_;
   const Clock::time_point begin_ = Clock::now();
   report::ProgressLine line_;
+  bool cut_short_ = false;
 };
+
+// A process that is small is moved before its agent would have waited.
+void MoveJob::KeepRate(const flow::JobResult& result, uint64_t rate_bytes_per_s,
+                       Clock::duration took) const {
+  if (rate_bytes_per_s == 0 || options_.dry_run) return;
+  const std::chrono::duration<double> ought(static_cast<double>(result.pages_moved * kPageBytes) /
+                                            static_cast<double>(rate_bytes_per_s));
+  const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(ought) - took;
+  while (Clock::now() < end && !steering.cancel.load())
+    std::this_thread::sleep_for(std::min<Clock::duration>(end - Clock::now(), 20ms));
+}
 
 std::expected<Moved, Error> MoveJob::MoveOne(const control::ProcessInfo& process) {
   auto job = JobOf(options_, process.pid, nodes_);
@@ -63,6 +82,7 @@ std::expected<Moved, Error> MoveJob::MoveOne(const control::ProcessInfo& process
     status.name = process.name;
     status.pages_done = status.pages_estimated = 0;
   });
+  const auto begin = Clock::now();
   auto moved =
       MoveProcess(process, *job, options_, nodes_, steering, [&](const control::Progress& now) {
         line_.Show(now.pages_done, now.pages_estimated);
@@ -71,6 +91,7 @@ std::expected<Moved, Error> MoveJob::MoveOne(const control::ProcessInfo& process
           status.pages_estimated = now.pages_estimated;
         });
       });
+  if (moved.has_value()) KeepRate(moved->result, job->rate_bytes_per_s, Clock::now() - begin);
   desk_.Update([&](jobs::Status& status) {
     status.pid = 0;
     ++status.processes_done;
@@ -87,7 +108,8 @@ std::vector<Row> MoveJob::Run() {
     desk_.Update([&](jobs::Status& status) { status.processes += static_cast<int>(fresh.size()); });
     for (const control::ProcessInfo& process : fresh) {
       control::StandWhilePaused(steering);
-      if (steering.cancel.load()) break;
+      cut_short_ = steering.cancel.load();
+      if (cut_short_) break;
       rows.push_back({process, MoveOne(process), members_.IsNamed(process.pid)});
     }
     if (options_.dry_run) break;
@@ -98,9 +120,14 @@ std::vector<Row> MoveJob::Run() {
 int Work(const MoveOptions& options, const topology::Nodes& nodes, Members& members,
          jobs::Desk& desk) {
   std::vector<Row> rows;
-  rows = MoveJob(options, nodes, members, desk).Run();
+  bool cut_short = false;
+  {
+    MoveJob job(options, nodes, members, desk);
+    rows = job.Run();
+    cut_short = job.cut_short();
+  }
   if (options.for_one() && rows.size() == 1) return ShowOne(options, rows[0]);
-  return ShowSeveral(options, rows, steering.cancel.load());
+  return ShowSeveral(options, rows, cut_short);
 }
 
 int Move(const MoveOptions& options) {

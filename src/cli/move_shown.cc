@@ -63,14 +63,14 @@ int CodeOf(const Row& row) {
 }
 
 // The worst of all; what the job as a whole came to.
-int CodeOf(const std::vector<Row>& rows, bool cancelled) {
-  if (cancelled) return kExitInterrupted;
+int CodeOf(const std::vector<Row>& rows, bool cut_short) {
+  if (cut_short) return kExitInterrupted;
   const auto any = [&](int code) {
     return std::any_of(rows.begin(), rows.end(),
                        [&](const Row& row) { return CodeOf(row) == code; });
   };
-  for (const int code : {kExitFailed, kExitUsage, kExitNotPermitted, kExitUnavailable,
-                         kExitTargetGone, kExitNotAllMoved})
+  for (const int code : {kExitInterrupted, kExitFailed, kExitUsage, kExitNotPermitted,
+                         kExitUnavailable, kExitTargetGone, kExitNotAllMoved})
     if (any(code)) return code;
   // Nobody was left to be moved.
   const bool some =
@@ -137,7 +137,7 @@ report::ProcessRow RowOf(const Row& row) {
   return shown;
 }
 
-int ShowPlans(const MoveOptions& options, const std::vector<Row>& rows, bool cancelled) {
+int ShowPlans(const MoveOptions& options, const std::vector<Row>& rows, bool cut_short) {
   auto document = JsonHead("move");
   document["dry_run"] = true;
   document["processes"] = nlohmann::json::array();
@@ -156,7 +156,7 @@ int ShowPlans(const MoveOptions& options, const std::vector<Row>& rows, bool can
     if (!options.json) fmt::print("{}\n", text);
   }
   if (options.json) PrintJson(document);
-  return CodeOf(rows, cancelled);
+  return CodeOf(rows, cut_short);
 }
 
 }  // namespace
@@ -178,8 +178,8 @@ int ShowOne(const MoveOptions& options, const Row& row) {
   return WarnOfLostWrites(shown) ? kExitFailed : ExitCodeOf(row.moved->result);
 }
 
-int ShowSeveral(const MoveOptions& options, const std::vector<Row>& rows, bool cancelled) {
-  if (options.dry_run) return ShowPlans(options, rows, cancelled);
+int ShowSeveral(const MoveOptions& options, const std::vector<Row>& rows, bool cut_short) {
+  if (options.dry_run) return ShowPlans(options, rows, cut_short);
   flow::JobResult sum;
   flow::Job job;
   std::vector<report::ProcessRow> shown;
@@ -189,7 +189,8 @@ int ShowSeveral(const MoveOptions& options, const std::vector<Row>& rows, bool c
     Add(row.moved->result, &sum);
     job = row.moved->job;
   }
-  if (cancelled) sum.ended_by = flow::Trouble::kCancelled;
+  const int code = CodeOf(rows, cut_short);
+  if (code == kExitInterrupted) sum.ended_by = flow::Trouble::kCancelled;
   const MoveResult together = library::ResultOf(sum, job);
   if (options.json) {
     auto document = JsonHead("move");
@@ -198,8 +199,8 @@ int ShowSeveral(const MoveOptions& options, const std::vector<Row>& rows, bool c
   } else {
     fmt::print("{}", report::JobToTable(shown, together));
   }
-  if (cancelled) fmt::print(stderr, "drover: {}\n", report::WordsOf(flow::Trouble::kCancelled, 0));
-  const int code = CodeOf(rows, cancelled);
+  if (code == kExitInterrupted)
+    fmt::print(stderr, "drover: {}\n", report::WordsOf(flow::Trouble::kCancelled, 0));
   if (WarnOfLostWrites(together)) return kExitFailed;
   if (code == kExitTargetGone)
     fmt::print(stderr, "drover: of {} processes some, or all, have ended before their turn\n",

@@ -17,6 +17,7 @@ struct Row {
 
 // Each returns the exit code.
 int ShowOne(const MoveOptions& options, const Row& row);
-int ShowSeveral(const MoveOptions& options, const std::vector<Row>& rows, bool cancelled);
+// `cut_short`: some processes had no turn.
+int ShowSeveral(const MoveOptions& options, const std::vector<Row>& rows, bool cut_short);
 
 }  // namespace drover::cli

@@ -62,7 +62,10 @@ std::expected<flow::JobResult, Error> PerformAll(const control::ProcessInfo& pro
   if (shared) first.mode = flow::Mode::kAsync;  // what is busy is asked for again by the second
   auto result = Perform(process, first, records, steering, progress);
   if (!result.has_value() || !shared) return result;
-  return MoveShared(process, job, *result, records, steering, progress);
+  flow::Job second = job;
+  if (job.time_ns > 0)
+    second.time_ns = job.time_ns > result->wall_ns ? job.time_ns - result->wall_ns : 1;
+  return MoveShared(process, second, *result, records, steering, progress);
 }
 
 // A file of records that goes with the move.

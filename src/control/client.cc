@@ -19,6 +19,8 @@ namespace {
 
 constexpr int kAnswerMs = 5000;  // an idle agent answers at once
 constexpr int kSteeringLookMs = 20;
+// A job comes to a batch boundary within milliseconds, and a stopped process not at all.
+constexpr std::chrono::seconds kEndPatience{30};
 // Somebody else is there who will soon be gone.
 constexpr int kMomentTries = 100;
 constexpr useconds_t kMomentUs = 20'000;
@@ -223,6 +225,9 @@ std::expected<flow::JobResult, Error> Client::Move(
   move.job = job;
   if (!Send(&move, sizeof move, records >= 0 ? std::vector<int>{records} : std::vector<int>{}))
     return std::unexpected(Lost());
+  using Clock = std::chrono::steady_clock;
+  auto goes_since = Clock::now();
+  auto cancelled_at = goes_since;
   bool cancelled = false, paused = false;
   const auto tell = [&](Type what) {
     const auto message = Make<Plain>(what);
@@ -230,10 +235,20 @@ std::expected<flow::JobResult, Error> Client::Move(
   };
   alignas(8) char message[sizeof(control::Result) + 256];
   for (;;) {
-    if (steering.cancel.load() && !cancelled) cancelled = tell(Type::kCancel);
+    const bool overdue =
+        job.time_ns > 0 && !paused &&
+        Clock::now() - goes_since > std::chrono::nanoseconds(job.time_ns) + kEndPatience;
+    if ((steering.cancel.load() || overdue) && !cancelled) {
+      cancelled = tell(Type::kCancel);
+      cancelled_at = Clock::now();
+    }
+    if (cancelled && Clock::now() - cancelled_at > kEndPatience) return std::unexpected(Silent());
     if (const bool pause = steering.paused.load();
-        pause != paused && tell(pause ? Type::kPause : Type::kResume))
+        pause != paused && tell(pause ? Type::kPause : Type::kResume)) {
       paused = pause;
+      steering.stands.store(false);
+      goes_since = Clock::now();
+    }
     const ssize_t got = Receive(message, sizeof message, nullptr, kSteeringLookMs);
     if (got < 0) continue;
     Header header;

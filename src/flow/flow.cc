@@ -136,9 +136,9 @@ struct Desk {
 // False: the job ends at this boundary.
 bool GoesOn(Engine& engine, Crew& crew) {
   if (engine.result->ended_by != Trouble::kNone) return false;
-  const Next next = engine.observer->GoOn(*engine.result);
+  Next next;
+  while ((next = engine.observer->GoOn(*engine.result)) == Next::kRestartThreads) crew.Restart();
   if (next == Next::kStop) engine.result->ended_by = Trouble::kCancelled;
-  if (next == Next::kRestartThreads) crew.Restart();
   return next != Next::kStop;
 }
 
@@ -172,15 +172,17 @@ Throttle::Used UsedBy(Engine& engine) {
   return {engine.kernel.NowNs(), engine.kernel.ThreadCpuNs(), engine.result->pages_moved};
 }
 
-// Waits where the job takes more than it may, and looks at its time.
+// How much of the job's time is left.
+uint64_t TimeLeftNs(Engine& engine) {
+  if (engine.time_is_up_ns == 0) return UINT64_MAX;
+  const uint64_t now_ns = engine.kernel.NowNs();
+  return now_ns < engine.time_is_up_ns ? engine.time_is_up_ns - now_ns : 0;
+}
+
+// Waits where the job takes more than it may.
 void KeepPace(Engine& engine, Crew& crew) {
-  const Throttle::Used used = UsedBy(engine);
-  uint64_t wait_ns = engine.throttle.WaitNs(used);
-  const uint64_t end_ns = engine.time_is_up_ns;
-  if (end_ns != 0) {
-    const uint64_t left_ns = used.now_ns < end_ns ? end_ns - used.now_ns : 0;
-    if (wait_ns >= left_ns) wait_ns = left_ns, engine.time_is_up = true;
-  }
+  uint64_t wait_ns = engine.throttle.WaitNs(UsedBy(engine));
+  if (const uint64_t left_ns = TimeLeftNs(engine); wait_ns > left_ns) wait_ns = left_ns;
   if (wait_ns > 0) (void)Pause(engine, crew, wait_ns);
 }
 
@@ -196,10 +198,12 @@ void MovePieces(Engine& engine, Crew& crew, PieceMover& mover, Source& source,
       *next_check =
           engine.job->plan_only ? UINT64_MAX : engine.result->batches + kMappingsCheckedEvery;
     }
+    engine.time_is_up = TimeLeftNs(engine) == 0;
     mover.Move();
     KeepPace(engine, crew);
   }
   KernelPathFlush(engine);
+  KeepPace(engine, crew);
 }
 
 // The walk, and the rounds after it for what was busy.

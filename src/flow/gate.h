@@ -22,16 +22,17 @@ class Gate {
       ++*depth;
       return;
     }
+    uint64_t begin_ns = 0;  // of the wait
     for (;;) {
       uint32_t seen = word_.load(std::memory_order_relaxed);
       if ((seen & kClosed) == 0) {
         if (word_.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire)) break;
         continue;
       }
-      const uint64_t begin_ns = NowNs();
+      if (begin_ns == 0) begin_ns = NowNs();
       threads::FutexWait(word_, seen, 0);
-      NoteWait(NowNs() - begin_ns);
     }
+    if (begin_ns != 0) NoteWait(NowNs() - begin_ns);
     // Only now: a signal handler that runs while this thread waits must wait, too.
     *depth = 1;
   }

@@ -13,7 +13,7 @@ namespace drover::jobs {
 std::vector<Status> List();
 
 // `request` is one of wire.h's; the answer tells how the job stands then. An error of kTargetGone:
-// there is no such job (any more).
+// there is no such job (any more); of kFailed: it does not answer.
 [[nodiscard]] std::expected<Status, Error> Ask(int job, const char* request);
 
 // Asks it to stop at the next batch boundary, and waits until it has.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <mutex>
 #include <thread>
 
@@ -19,7 +20,7 @@ class Desk {
   Desk(const Desk&) = delete;
   Desk& operator=(const Desk&) = delete;
 
-  // False: other shells will not find this job (too few descriptors, or the name is taken).
+  // False: other shells will not find this job, for want of descriptors or threads.
   bool is_open() const { return door_ >= 0; }
 
   // From any thread. `change` gets the status to write into; job, user, state, time and exit code
@@ -35,14 +36,15 @@ class Desk {
 
  private:
   void Serve(const std::stop_token& stop);
-  void Hear(int socket);
+  void Hear(int socket, const std::stop_token& stop);
   Status Now();
-  void AwaitStand();
+  void AwaitStand(const std::stop_token& stop);
 
   control::Steering& steering_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-  int door_ = -1;
+  int door_ = -1, wake_ = -1;
   std::mutex mutex_;  // of what follows
+  std::condition_variable taken_;
   Status status_;
   Report report_;
   bool ended_ = false, fetched_ = false;

@@ -9,7 +9,8 @@ namespace drover::jobs {
 struct Status {
   int job = 0;  // the process that carries it out
   unsigned user = 0;
-  // "running", "pausing", "paused" (it stands at a batch boundary), "stopping", "ended"
+  // "running", "pausing", "paused" (it stands at a batch boundary), "stopping", "ended"; "silent":
+  // it does not answer, and nothing else is known of it
   std::string state;
   bool detached = false;
   int processes = 0, processes_done = 0;  // known so far

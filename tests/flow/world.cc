@@ -67,8 +67,8 @@ World::World(const ModelKernel::Options& options)
     : model(options),
       kernel(model),
       app(model.application()),
-      stacks_(threads::PosixThreads::kThreadsMax * threads::PosixThreads::kStackBytes +
-              kPageBytes) {
+      stacks_(std::make_unique_for_overwrite<std::byte[]>(
+          threads::PosixThreads::kThreadsMax * threads::PosixThreads::kStackBytes + kPageBytes)) {
   std::string zones;
   for (uint32_t node = 0; node < options.node_count; ++node)
     zones += "Node " + std::to_string(node) +
@@ -84,7 +84,7 @@ World::~World() {
 }
 
 void World::MakeEngineHere() {
-  const uint64_t stacks = RoundUp(reinterpret_cast<uint64_t>(stacks_.data()), kPageBytes);
+  const uint64_t stacks = RoundUp(reinterpret_cast<uint64_t>(stacks_.get()), kPageBytes);
   const Range range{stacks,
                     threads::PosixThreads::kThreadsMax * threads::PosixThreads::kStackBytes};
   threads_ = std::make_unique<threads::PosixThreads>(range);

@@ -116,7 +116,7 @@ class World {
   void CheckLedger();
 
   static constexpr uint64_t kZeros = 0;
-  std::vector<std::byte> stacks_;
+  std::unique_ptr<std::byte[]> stacks_;  // most of it is never touched
   std::unique_ptr<threads::PosixThreads> threads_;
   std::map<uint64_t, uint64_t> seeds_;  // what each page must read: its seed, or kZeros
   uint64_t last_seed_ = kZeros;

@@ -151,6 +151,51 @@ TEST(Jobs, OneThatIsKilled) {
   EXPECT_TRUE(subject.EndsRight());
 }
 
+// The program gives root away while its move is paused: so do the engine's threads, at once.
+TEST(Jobs, WhoseProgramDropsItsRights) {
+  Subject subject(UnderDrover(), {"--mib", "32", "--uses-later", "nobody"});
+  ASSERT_NE(subject.pid(), 0);
+  const int job = Begin({std::to_string(subject.pid()), "--rate", kSlowly, "--batch", "64k",
+                         "--migrator", "threads:2"});
+  (void)AwaitBegun(job);
+  const std::string number = std::to_string(job);
+  EXPECT_EQ(Jobs({"pause", number})["state"], "paused");
+  const auto threads_of_root = [&] {
+    int count = 0;
+    const std::string tasks = "/proc/" + std::to_string(subject.pid()) + "/task";
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+      std::ifstream status(task.path() / "status");
+      for (std::string line; std::getline(status, line);)
+        if (line.starts_with("Uid:")) count += line.find("\t0") != std::string::npos ? 1 : 0;
+    }
+    return count;
+  };
+  EXPECT_GT(threads_of_root(), 0);
+  kill(subject.pid(), SIGUSR2);
+  for (int i = 0; i < 250 && threads_of_root() > 0; ++i) std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(threads_of_root(), 0);
+  EXPECT_EQ(StateOf(job)["state"], "paused");
+  EXPECT_EQ(Jobs({"resume", number})["state"], "running");
+  EXPECT_EQ(Jobs({"cancel", number})["state"], "ended");
+  (void)Jobs({"jobs", number});
+  EXPECT_TRUE(subject.EndsRight());
+}
+
+// A job that is stopped is not one that is gone.
+TEST(Jobs, OneThatDoesNotAnswer) {
+  Subject subject(UnderDrover(), {"--mib", "16"});
+  ASSERT_NE(subject.pid(), 0);
+  const int job = Begin({std::to_string(subject.pid()), "--rate", kSlowly});
+  const std::string number = std::to_string(job);
+  kill(job, SIGSTOP);
+  EXPECT_EQ(StateOf(job)["state"], "silent");
+  ExpectRefused(RunCommand({Built("drover"), "cancel", number}), 1, "does not answer");
+  kill(job, SIGCONT);
+  EXPECT_EQ(Jobs({"cancel", number})["state"], "ended");
+  (void)Jobs({"jobs", number});
+  EXPECT_TRUE(subject.EndsRight());
+}
+
 // The program ends while its move is paused.
 TEST(Jobs, WhoseProcessEnds) {
   std::optional<Subject> subject(std::in_place, UnderDrover(),
@@ -212,6 +257,12 @@ TEST(Jobs, OfATree) {
   for (int i = 0; i < 200 && shell == 0; ++i, std::this_thread::sleep_for(20ms))
     std::ifstream(pids) >> shell;
   ASSERT_GT(shell, 0);
+  // (Before it is `sleep`, a child is the shell, which would be another program when its turn
+  // comes.)
+  const auto sleepers = [&] {
+    return RunCommand({"pgrep", "-c", "-P", std::to_string(shell), "-x", "sleep"}).out;
+  };
+  for (int i = 0; i < 200 && sleepers() != "2\n"; ++i) std::this_thread::sleep_for(20ms);
   const Json moved = Jobs({"move", "--tree", std::to_string(shell), "--to", "same"});
   EXPECT_EQ(moved["processes"].size(), 3u) << moved;
   for (const Json& process : moved["processes"]) {

@@ -1,5 +1,10 @@
 // Moves under a stall budget.
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "drover/engine.h"
 #include "live/checked_memory.h"
@@ -104,6 +109,29 @@ TEST(BenchStall, CountsAccessesBesideWindows) {
   refused({"--max-stall", "soon"}, "is no time");
   refused({"--total", "3m"}, "multiple of 2 MiB");
   refused({"--side", "swap"}, "--side");
+}
+
+TEST(BenchStall, DrawsAFigure) {
+  const std::string file = (std::filesystem::temp_directory_path() /
+                            ("drover-figure-" + std::to_string(getpid()) + ".svg"))
+                               .string();
+  const auto draw = [](const std::string& path, const std::string& programs) {
+    return RunCommand(
+        {"env", "PATH=" + programs, Built("drover"), "bench", "stall", "--total", "8m", "--rounds",
+         "1", "--page", "4K", "--max-stall", "none", "--figure", path},
+        60);
+  };
+  const Outcome drawn = draw(file, "/usr/bin:/bin");
+  EXPECT_EQ(drawn.exit_code, 0) << drawn.err;
+  std::ifstream figure(file);
+  const std::string text{std::istreambuf_iterator<char>(figure), {}};
+  EXPECT_NE(text.find("<svg"), std::string::npos);
+  EXPECT_NE(text.find("4K, drover"), std::string::npos);
+  std::filesystem::remove(file);
+  const Outcome without = draw(file, "/nowhere");
+  EXPECT_EQ(without.exit_code, 4);
+  EXPECT_NE(without.err.find("gnuplot"), std::string::npos) << without.err;
+  EXPECT_EQ(draw("/no/such/folder/figure.svg", "/usr/bin:/bin").exit_code, 1);
 }
 
 // The kernel's own migration under the same probe: none of drover's windows is in it.

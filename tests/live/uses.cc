@@ -1,6 +1,7 @@
 #include "live/uses.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
@@ -67,6 +68,8 @@ bool StartUsing(const std::string& what) {
   if (what == "userfaultfd") return syscall(SYS_userfaultfd, O_CLOEXEC) >= 0;
   if (what == "raw_thread") return StartRawThread();
   if (what == "seccomp") return PutFilter();
+  if (what == "nobody")
+    return setgroups(0, nullptr) == 0 && setgid(65534) == 0 && setuid(65534) == 0;
   if (what == "no_huge_pages") {  // with some of them there
     constexpr size_t kBytes = 8 << 20;
     void* pages = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
