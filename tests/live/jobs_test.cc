@@ -188,6 +188,9 @@ TEST(Jobs, OneThatDoesNotAnswer) {
   const int job = Begin({std::to_string(subject.pid()), "--rate", kSlowly});
   const std::string number = std::to_string(job);
   kill(job, SIGSTOP);
+  // (Its threads stop one after another, and on a busy machine not at once.)
+  for (int i = 0; i < 100 && StateOf(job)["state"] != "silent"; ++i)
+    std::this_thread::sleep_for(20ms);
   EXPECT_EQ(StateOf(job)["state"], "silent");
   ExpectRefused(RunCommand({Built("drover"), "cancel", number}), 1, "does not answer");
   kill(job, SIGCONT);
