@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/detached.h"
+#include "cli/free_cpu.h"
 #include "cli/members.h"
 #include "cli/move_shown.h"
 #include "report/progress.h"
@@ -117,14 +118,29 @@ std::vector<Row> MoveJob::Run() {
   return rows;
 }
 
-int Work(const MoveOptions& options, const topology::Nodes& nodes, Members& members,
-         jobs::Desk& desk) {
+// A budget is for windows in which the engine has its CPU; the others are as long as it lacks it.
+void WarnOfLostCpu(const flow::Job& job) {
+  if (job.max_stall_ns == 0) return;
+  constexpr std::chrono::milliseconds kLook{20};
+  const LostCpu lost = WatchCpu(kLook);
+  if (lost.longest_us * 1e3 < static_cast<double>(job.max_stall_ns)) return;
+  fmt::print(stderr,
+             "drover: no CPU is free for the engine: in {} ms it lost its own {} times, for up to "
+             "{:.0f} us. A window that this meets is as long, and counted as preempted; only the "
+             "others keep --max-stall {:.0f}us\n",
+             kLook.count(), lost.times, lost.longest_us,
+             static_cast<double>(job.max_stall_ns) / 1e3);
+}
+
+int Work(const MoveOptions& options, const flow::Job& job, const topology::Nodes& nodes,
+         Members& members, jobs::Desk& desk) {
+  if (!options.dry_run) WarnOfLostCpu(job);
   std::vector<Row> rows;
   bool cut_short = false;
   {
-    MoveJob job(options, nodes, members, desk);
-    rows = job.Run();
-    cut_short = job.cut_short();
+    MoveJob moves(options, nodes, members, desk);
+    rows = moves.Run();
+    cut_short = moves.cut_short();
   }
   if (options.for_one() && rows.size() == 1) return ShowOne(options, rows[0]);
   return ShowSeveral(options, rows, cut_short);
@@ -142,9 +158,9 @@ int Move(const MoveOptions& options) {
   Members mine = *members;
   if (options.detach)
     return RunDetached(options.json, steering,
-                       [&](jobs::Desk& desk) { return Work(options, nodes, mine, desk); });
+                       [&](jobs::Desk& desk) { return Work(options, *job, nodes, mine, desk); });
   jobs::Desk desk(steering, false);
-  return Work(options, nodes, mine, desk);
+  return Work(options, *job, nodes, mine, desk);
 }
 
 }  // namespace

@@ -7,7 +7,6 @@
 #include <algorithm>
 
 #include "cli/exit_codes.h"
-#include "cli/free_cpu.h"
 #include "cli/kernel_mover.h"
 #include "cli/records.h"
 #include "cli/shared_part.h"
@@ -91,20 +90,6 @@ void PlaceHelpers(int pid, flow::Job* job) {
                job->helper_count + 1, wanted + 1);
 }
 
-// A budget is for windows in which the engine has its CPU; the others are as long as it lacks it.
-void WarnOfLostCpu(const flow::Job& job) {
-  if (job.max_stall_ns == 0) return;
-  constexpr std::chrono::milliseconds kLook{20};
-  const LostCpu lost = WatchCpu(kLook);
-  if (lost.longest_us * 1e3 < static_cast<double>(job.max_stall_ns)) return;
-  fmt::print(stderr,
-             "drover: no CPU is free for the engine: in {} ms it lost its own {} times, for up to "
-             "{:.0f} us. A window that this meets is as long, and counted as preempted; only the "
-             "others keep --max-stall {:.0f}us\n",
-             kLook.count(), lost.times, lost.longest_us,
-             static_cast<double>(job.max_stall_ns) / 1e3);
-}
-
 }  // namespace
 
 std::expected<Moved, Error> MoveProcess(const control::ProcessInfo& process, const flow::Job& job,
@@ -117,10 +102,7 @@ std::expected<Moved, Error> MoveProcess(const control::ProcessInfo& process, con
   for (const std::string& warning : WarningsFor("/", pid, job.placement))
     fmt::print(stderr, "drover: {}\n", warning);
   Moved moved{.job = job, .result = {}, .seen = {}};
-  if (!options.dry_run) {
-    WarnOfLostCpu(job);
-    PlaceHelpers(pid, &moved.job);
-  }
+  if (!options.dry_run) PlaceHelpers(pid, &moved.job);
   const RecordFile records;
   const Witness witness(pid, whole, !options.dry_run);
   const auto result =

@@ -161,10 +161,13 @@ std::expected<ProcessInfo, Error> CheckTarget(int pid) {
 
 std::expected<std::optional<Marker>, Error> FindMarker(const ProcessInfo& process) {
   std::ifstream maps(Proc(process.pid, "maps"));
-  if (!maps)
+  if (!maps) {
+    const int error = errno;
+    if (LookAgain(process) != Still::kSame) return std::unexpected(NotTheSame(process));
     return std::unexpected(Error{Error::Kind::kNotPermitted,
                                  fmt::format("the mappings of process {} cannot be read: {}",
-                                             process.pid, std::strerror(errno))});
+                                             process.pid, std::strerror(error))});
+  }
   for (std::string line; std::getline(maps, line);) {
     if (line.find("[anon:drover]") == std::string::npos &&
         line.find("/memfd:drover (deleted)") == std::string::npos)
