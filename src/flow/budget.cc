@@ -11,7 +11,7 @@ constexpr uint64_t kFirstSmall = 8, kFirstKernel = 8;  // pages
 constexpr uint64_t kAimLeast = 128, kAimRecovers = 1;
 // A small page does not fit where most do not: what is slow about one is chance, or the first
 // window of a job. Of huge pages a hundredth may be over, and each is a window by itself.
-constexpr Pace::Over kSmallIsOver{8, 50}, kHugeIsOver{2, 1};
+constexpr Pace::Over kSmallIsOver{64, 75}, kHugeIsOver{2, 1};
 // What isolating, remapping and the barrier add to the copy of a huge page, and what a copy differs
 // from one time to the next.
 constexpr uint64_t kHugeMarginPercent = 20;

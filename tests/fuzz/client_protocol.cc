@@ -260,6 +260,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       ShowError(client.error());
   }
   speaker.WaitForCalls(calls + 1);
+  // A client that is told to come back calls several times, and the speaker closes its end of the
+  // last call by itself.
+  for (int i = 0; i < 1000 && OpenDescriptors() != before; ++i) usleep(1000);
   Must(OpenDescriptors() == before, "a talk leaves nothing open");
   return 0;
 }
