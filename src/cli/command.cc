@@ -11,6 +11,14 @@
 
 namespace drover::cli {
 
+int RunOrSay(const std::function<int()>& work) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    return Fail({Error::Kind::kFailed, error.what()});
+  }
+}
+
 int Fail(const Error& error) {
   fmt::print(stderr, "drover: {}\n", error.message);
   return ExitCodeOf(error.kind);

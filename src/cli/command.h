@@ -28,6 +28,9 @@ void AddBench(CLI::App& app, Chosen& chosen);
 void AddBenchCopy(CLI::App& bench, Chosen& chosen);
 void AddBenchStall(CLI::App& bench, Chosen& chosen);
 
+// Its exit code; what a library throws (no memory, most likely) is said, and a failure.
+int RunOrSay(const std::function<int()>& work);
+
 // Says an error in one line on stderr and returns its exit code.
 int Fail(const Error& error);
 

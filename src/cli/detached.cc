@@ -26,15 +26,6 @@ std::string Written(int file) {
   return text;
 }
 
-int WorkOrSay(const std::function<int(jobs::Desk& desk)>& work, jobs::Desk& desk) {
-  try {
-    return work(desk);
-  } catch (const std::exception& error) {  // of a library: no memory, most likely
-    fmt::print(stderr, "drover: {}\n", error.what());
-    return kExitFailed;
-  }
-}
-
 // In the new process. `told`: the parent waits there for a byte.
 [[noreturn]] void Work(int told, control::Steering& steering,
                        const std::function<int(jobs::Desk& desk)>& work) {
@@ -57,7 +48,7 @@ int WorkOrSay(const std::function<int(jobs::Desk& desk)>& work, jobs::Desk& desk
   const bool heard = write(told, &open, 1) == 1;
   close(told);
   if (!heard || !desk.is_open()) _exit(kExitFailed);
-  const int exit_code = WorkOrSay(work, desk);
+  const int exit_code = RunOrSay([&] { return work(desk); });
   std::fflush(nullptr);
   signal(SIGTERM, SIG_DFL);  // nobody need wait for a report
   desk.KeepReport({Written(out), Written(err), exit_code}, kKept);

@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "jobs/ask.h"
 #include "jobs/wire.h"
+#include "report/progress.h"
 
 namespace drover::cli {
 namespace {
@@ -14,12 +15,9 @@ std::string Standing(const jobs::Status& status) {
   if (status.processes != 1)
     text = fmt::format("{} of {} processes", status.processes_done, status.processes);
   if (status.pid != 0) {
-    const double share = status.pages_estimated == 0
-                             ? 0
-                             : 100 * std::min(1.0, static_cast<double>(status.pages_done) /
-                                                       static_cast<double>(status.pages_estimated));
-    text += fmt::format("{}{:.0f} % of {} ({})", text.empty() ? "" : ", ", share, status.pid,
-                        status.name);
+    text += fmt::format("{}{:.0f} % of {} ({})", text.empty() ? "" : ", ",
+                        100 * report::ShareDone(status.pages_done, status.pages_estimated),
+                        status.pid, status.name);
   }
   if (status.state == "ended")
     text += fmt::format("{}exit code {}; `drover jobs {}` shows its report",

@@ -70,13 +70,8 @@ bool Members::IsNamed(int pid) const {
 // Who descends from one that is known descends, also when those between have ended.
 void Members::AddTree(std::map<int, control::ProcessInfo>* found) const {
   std::map<int, control::ProcessInfo> all;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
-    const int pid = std::atoi(entry.path().filename().c_str());
-    if (pid <= 0) continue;
-    if (const auto process = control::ReadProcess(pid); process.has_value())
-      all.emplace(pid, *process);
-  }
+  for (const control::ProcessInfo& process : control::ListProcesses())
+    all.emplace(process.pid, process);
   std::set<int> inside = {tree_};
   for (const auto& [pid, start] : known_)
     if (const auto it = all.find(pid); it != all.end() && it->second.start_time_ticks == start)

@@ -2,9 +2,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
-#include <algorithm>
 #include <chrono>
-#include <thread>
 
 #include "cli/command.h"
 #include "cli/detached.h"
@@ -17,7 +15,6 @@ namespace drover::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using namespace std::chrono_literals;
 
 control::Steering steering;
 
@@ -47,8 +44,6 @@ class MoveJob {
   static constexpr int kLooksMax = 8;
 
   std::expected<Moved, Error> MoveOne(const control::ProcessInfo& process);
-  void KeepRate(const flow::JobResult& result, uint64_t rate_bytes_per_s,
-                Clock::duration took) const;
 
   const MoveOptions& options_;
   const topology::Nodes& nodes_;
@@ -58,17 +53,6 @@ class MoveJob {
   report::ProgressLine line_;
   bool cut_short_ = false;
 };
-
-// A process that is small is moved before its agent would have waited.
-void MoveJob::KeepRate(const flow::JobResult& result, uint64_t rate_bytes_per_s,
-                       Clock::duration took) const {
-  if (rate_bytes_per_s == 0 || options_.dry_run) return;
-  const std::chrono::duration<double> ought(static_cast<double>(result.pages_moved * kPageBytes) /
-                                            static_cast<double>(rate_bytes_per_s));
-  const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(ought) - took;
-  while (Clock::now() < end && !steering.cancel.load())
-    std::this_thread::sleep_for(std::min<Clock::duration>(end - Clock::now(), 20ms));
-}
 
 std::expected<Moved, Error> MoveJob::MoveOne(const control::ProcessInfo& process) {
   auto job = JobOf(options_, process.pid, nodes_);
@@ -83,7 +67,6 @@ std::expected<Moved, Error> MoveJob::MoveOne(const control::ProcessInfo& process
     status.name = process.name;
     status.pages_done = status.pages_estimated = 0;
   });
-  const auto begin = Clock::now();
   auto moved =
       MoveProcess(process, *job, options_, nodes_, steering, [&](const control::Progress& now) {
         line_.Show(now.pages_done, now.pages_estimated);
@@ -92,7 +75,6 @@ std::expected<Moved, Error> MoveJob::MoveOne(const control::ProcessInfo& process
           status.pages_estimated = now.pages_estimated;
         });
       });
-  if (moved.has_value()) KeepRate(moved->result, job->rate_bytes_per_s, Clock::now() - begin);
   desk_.Update([&](jobs::Status& status) {
     status.pid = 0;
     ++status.processes_done;
@@ -137,7 +119,7 @@ int Work(const MoveOptions& options, const flow::Job& job, const topology::Nodes
   if (!options.dry_run) WarnOfLostCpu(job);
   std::vector<Row> rows;
   bool cut_short = false;
-  {
+  {  // (The line of progress goes with it.)
     MoveJob moves(options, nodes, members, desk);
     rows = moves.Run();
     cut_short = moves.cut_short();
@@ -151,16 +133,16 @@ int Move(const MoveOptions& options) {
   StopOnInterrupt();
   const auto nodes = topology::ReadNodes("/");
   // What is wrong with the words is said before anything else.
-  const auto members = Members::Of(options.pids, options.tree, options.cgroup);
+  auto members = Members::Of(options.pids, options.tree, options.cgroup);
   const auto job = JobOf(options, members.has_value() ? members->first() : 0, nodes);
   if (!job.has_value()) return Fail(job.error());
   if (!members.has_value()) return Fail(members.error());
-  Members mine = *members;
   if (options.detach)
-    return RunDetached(options.json, steering,
-                       [&](jobs::Desk& desk) { return Work(options, *job, nodes, mine, desk); });
+    return RunDetached(options.json, steering, [&](jobs::Desk& desk) {
+      return Work(options, *job, nodes, *members, desk);
+    });
   jobs::Desk desk(steering, false);
-  return Work(options, *job, nodes, mine, desk);
+  return Work(options, *job, nodes, *members, desk);
 }
 
 }  // namespace

@@ -18,12 +18,7 @@ int RunProgram(int argc, char** argv) {
     fmt::print(stderr, "drover: {}; see `drover --help`\n", error.what());
     return kExitUsage;
   }
-  try {
-    return chosen.run();
-  } catch (const std::exception& error) {  // of a library: no memory, most likely
-    fmt::print(stderr, "drover: {}\n", error.what());
-    return kExitFailed;
-  }
+  return RunOrSay(chosen.run);
 }
 
 }  // namespace drover::cli

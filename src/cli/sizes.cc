@@ -86,15 +86,31 @@ std::expected<uint64_t, Error> ParseTotal(const std::string& text) {
   return total;
 }
 
-std::expected<double, Error> ParseStall(const std::string& text) {
-  if (text == "none") return 0;
+namespace {
+
+struct Unit {
+  std::string_view name;
+  double factor;
+};
+
+// A number with one of these units; 0: it is no such time, or none above 0.
+double TimeOf(const std::string& text, std::initializer_list<Unit> units) {
   double number = 0;
   const auto [after, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const std::string unit = text.substr(static_cast<size_t>(after - text.data()));
-  const double us = unit == "us" ? 1 : unit == "ms" ? 1e3 : unit == "s" ? 1e6 : 0;
-  if (error != std::errc() || us == 0 || !(number > 0))
-    return Usage(fmt::format("'{}' is no time; write 200us, 2ms or none", text));
-  return number * us;
+  if (error != std::errc() || !(number > 0)) return 0;
+  const std::string_view name(after, static_cast<size_t>(text.data() + text.size() - after));
+  for (const Unit& unit : units)
+    if (unit.name == name) return number * unit.factor;
+  return 0;
+}
+
+}  // namespace
+
+std::expected<double, Error> ParseStall(const std::string& text) {
+  if (text == "none") return 0;
+  const double us = TimeOf(text, {{"us", 1}, {"ms", 1e3}, {"s", 1e6}});
+  if (us == 0) return Usage(fmt::format("'{}' is no time; write 200us, 2ms or none", text));
+  return us;
 }
 
 std::expected<uint64_t, Error> ParseRate(const std::string& text) {
@@ -121,19 +137,12 @@ std::expected<uint64_t, Error> ParsePercent(const std::string& text) {
 
 std::expected<double, Error> ParseDuration(const std::string& text) {
   if (text == "none") return 0;
-  double number = 0;
-  const auto [after, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const std::string unit = text.substr(static_cast<size_t>(after - text.data()));
-  const double seconds = unit == "ms"  ? 1e-3
-                         : unit == "s" ? 1
-                         : unit == "m" ? 60
-                         : unit == "h" ? 3600
-                                       : 0;
+  const double seconds = TimeOf(text, {{"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}});
   constexpr double kMost = static_cast<double>(flow::kJobTimeNsMost) / 1e9;
-  if (error != std::errc() || seconds == 0 || !(number > 0) || number * seconds > kMost)
+  if (seconds == 0 || seconds > kMost)
     return Usage(fmt::format("'{}' is no time; write 90s, 10m or 2h (at most {:.0f}h), or none",
                              text, kMost / 3600));
-  return number * seconds;
+  return seconds;
 }
 
 std::expected<std::vector<int>, Error> ParseNodes(const std::string& text,

@@ -68,6 +68,17 @@ std::optional<ProcessInfo> ReadProcess(int pid) {
   return info;
 }
 
+std::vector<ProcessInfo> ListProcesses() {
+  std::vector<ProcessInfo> processes;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
+    const int pid = std::atoi(entry.path().filename().c_str());
+    if (pid <= 0) continue;
+    if (const auto process = ReadProcess(pid); process.has_value()) processes.push_back(*process);
+  }
+  return processes;
+}
+
 Still LookAgain(const ProcessInfo& process) {
   const auto now = ReadProcess(process.pid);
   if (!now.has_value() || now->state == 'Z' || now->state == 'X' ||
@@ -193,14 +204,10 @@ std::expected<std::optional<Marker>, Error> FindServingMarker(const ProcessInfo&
 
 std::vector<AgentInfo> ListAgents() {
   std::vector<AgentInfo> agents;
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
-    const int pid = std::atoi(entry.path().filename().c_str());
-    if (pid <= 0) continue;
-    const auto process = ReadProcess(pid);
-    if (!process.has_value() || process->kernel_thread) continue;
-    const auto marker = FindMarker(*process);
-    if (marker.has_value() && marker->has_value()) agents.push_back({*process, **marker});
+  for (const ProcessInfo& process : ListProcesses()) {
+    if (process.kernel_thread) continue;
+    const auto marker = FindMarker(process);
+    if (marker.has_value() && marker->has_value()) agents.push_back({process, **marker});
   }
   return agents;
 }

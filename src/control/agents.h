@@ -27,6 +27,9 @@ struct ProcessInfo {
 // nullopt: there is no such process.
 std::optional<ProcessInfo> ReadProcess(int pid);
 
+// Every process that /proc shows, kernel threads and zombies too; in no order.
+std::vector<ProcessInfo> ListProcesses();
+
 // What a process that was looked at before is now.
 enum class Still { kSame, kOtherProgram, kGone };
 Still LookAgain(const ProcessInfo& process);

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "control/peer.h"
 #include "control/printable.h"
 #include "kernel/linux_kernel.h"
 
@@ -107,10 +108,7 @@ std::expected<Client, Error> Client::TryToConnect(const AgentInfo& agent, As as,
     return fail(fmt::format("{} ({}); restart the program, or use the kernel path", shown,
                             std::strerror(errno)));
   }
-  ucred peer{};
-  socklen_t peer_bytes = sizeof peer;
-  if (getsockopt(client.socket_, SOL_SOCKET, SO_PEERCRED, &peer, &peer_bytes) != 0 ||
-      peer.pid != pid) {
+  if (const auto peer = PeerOf(client.socket_); !peer.has_value() || peer->pid != pid) {
     errno = 0;
     return fail("somebody else listens at its socket");
   }

@@ -14,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "control/peer.h"
 #include "control/printable.h"
 #include "jobs/wire.h"
 
@@ -92,16 +93,13 @@ std::expected<Connection, Error> ConnectTo(int job, const std::vector<std::strin
       full = full || errno == EAGAIN;  // its door is full of callers
       continue;
     }
-    ucred peer{};
-    socklen_t length = sizeof peer;
-    if (getsockopt(connection.socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 ||
-        peer.pid != job)
-      continue;
-    if (geteuid() != 0 && peer.uid != geteuid())
+    const auto peer = control::PeerOf(connection.socket.get());
+    if (!peer.has_value() || peer->pid != job) continue;
+    if (geteuid() != 0 && peer->uid != geteuid())
       return std::unexpected(Error{
           Error::Kind::kNotPermitted,
-          fmt::format("job {} belongs to user {}; ask as that user or as root", job, peer.uid)});
-    connection.user = peer.uid;
+          fmt::format("job {} belongs to user {}; ask as that user or as root", job, peer->uid)});
+    connection.user = peer->uid;
     return connection;
   }
   return std::unexpected(full ? Silent(job) : Gone(job));

@@ -7,6 +7,7 @@
 
 #include <system_error>
 
+#include "control/peer.h"
 #include "jobs/wire.h"
 
 namespace drover::jobs {
@@ -21,10 +22,8 @@ constexpr auto kTakingPatience = 30s;
 constexpr auto kStandPatience = 5s;
 
 bool MayAsk(int socket) {
-  ucred peer{};
-  socklen_t length = sizeof peer;
-  return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
-         (peer.uid == geteuid() || peer.uid == 0);
+  const auto peer = control::PeerOf(socket);
+  return peer.has_value() && (peer->uid == geteuid() || peer->uid == 0);
 }
 
 }  // namespace

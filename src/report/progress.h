@@ -6,6 +6,9 @@
 
 namespace drover::report {
 
+// Of the pages that a job is about: the share that is done, as far as is known; 0 to 1.
+double ShareDone(uint64_t pages_done, uint64_t pages_estimated);
+
 // Writes to stderr, and only when that is a terminal.
 class ProgressLine {
  public:
