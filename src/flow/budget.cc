@@ -47,7 +47,10 @@ void Pace::Note(uint64_t folios, uint64_t took_ns) {
   } else if (aim_ < kAimMost) {
     aim_ += kAimRecovers;
   }
-  const uint64_t fit = slow_ns_ == 0 ? most_ : limit_ns_ * aim_ / 1024 / slow_ns_;
+  uint64_t fit = slow_ns_ == 0 ? most_ : limit_ns_ * aim_ / 1024 / slow_ns_;
+  // A window costs something by itself, so the few folios of a small one seem slow: one more is
+  // tried as long as the last ones have fitted.
+  if (fit <= folios && folios >= next_ && took_ns <= limit_ns_ * aim_ / 1024) fit = folios + 1;
   next_ = Least(Least(fit, 2 * next_), most_);
   if (next_ == 0) next_ = 1;
 }
