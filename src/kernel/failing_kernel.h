@@ -18,10 +18,12 @@ class FailingKernel : public Kernel {
 
   explicit FailingKernel(Kernel& real) : real_(real) {}
 
-  // Call number `nth` (1: the first from now on) answers `error`; 0: none does. Counts anew.
-  void FailCall(uint64_t nth, Errno error, Manner manner = Manner::kNotDone) {
+  // Call number `nth` (1: the first from now on) answers `error`, and so do the `more` behind it;
+  // 0: none does. Counts anew.
+  void FailCall(uint64_t nth, Errno error, Manner manner = Manner::kNotDone, uint64_t more = 0) {
     error_ = error;
     manner_ = manner;
+    more_.store(more);
     calls_.store(0);
     nth_.store(nth);
   }
@@ -69,6 +71,10 @@ class FailingKernel : public Kernel {
     if (process_gone_.load()) return std::unexpected(Errno::kNoProcess);
     if (Fails()) return std::unexpected(error_);
     return real_.NextMapping(address);
+  }
+
+  Errno ReadMemory(uint64_t from, uint64_t to, uint64_t length) override {
+    return Fails() ? error_ : real_.ReadMemory(from, to, length);
   }
 
   Errno QueryNodes(std::span<const uint64_t> addresses, std::span<int32_t> nodes) override {
@@ -130,12 +136,16 @@ class FailingKernel : public Kernel {
   void KeepOff(std::span<const int16_t> cpus) override { real_.KeepOff(cpus); }
 
  private:
-  bool Fails() { return calls_.fetch_add(1) + 1 == nth_.load(); }
+  bool Fails() {
+    const uint64_t call = calls_.fetch_add(1) + 1, first = nth_.load();
+    return first != 0 && call >= first && call - first <= more_.load();
+  }
 
   Kernel& real_;
   Errno error_ = Errno::kOk;
   Manner manner_ = Manner::kNotDone;
   std::atomic<uint64_t> nth_ = 0;
+  std::atomic<uint64_t> more_ = 0;
   std::atomic<uint64_t> calls_ = 0;
   std::atomic<bool> process_gone_ = false;
 };

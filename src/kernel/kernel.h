@@ -70,6 +70,11 @@ class Kernel {
   // The mapping that holds `address`, or else the next one above; kNoEntry: none.
   [[nodiscard]] virtual Result<Mapping> NextMapping(uint64_t address) = 0;
 
+  // Reads memory of the process as a debugger would (pread of /proc/self/mem), so that what is gone
+  // is an error and no signal. A page that is absent may come in, as by a touch. kBadDescriptor:
+  // this process could not open the file. (Copies through a buffer: half as fast as a copy.)
+  [[nodiscard]] virtual Errno ReadMemory(uint64_t from, uint64_t to, uint64_t length) = 0;
+
   // ---- nodes
 
   // The node of each page (addresses.size() == nodes.size()), or a negative error number per page.

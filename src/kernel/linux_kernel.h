@@ -1,7 +1,7 @@
 // The real kernel, by raw system calls on the calling process or, for what can be asked and done
 // from outside (page table, mappings, nodes, move_pages), on another one. Freestanding.
 //
-// It owns four descriptors; which table they stand in is the caller's business (an agent's first
+// It owns five descriptors; which table they stand in is the caller's business (an agent's first
 // engine thread has one of its own, because a daemon's close_range must not reach them).
 #pragma once
 
@@ -17,9 +17,10 @@ class LinuxKernel final : public Kernel {
     int pagemap = -1;
     int maps = -1;
     int interrupt = -1;  // an eventfd that ends WaitForMessage
+    int memory = -1;     // may be missing: then ReadMemory fails
   };
 
-  // Opens all four for the calling process, with kernel-mode faults handled. kPerm: no right to
+  // Opens them for the calling process, with kernel-mode faults handled. kPerm: no right to
   // userfaultfd (it needs CAP_SYS_PTRACE, vm.unprivileged_userfaultfd=1 or /dev/userfaultfd), or
   // none to EVENT_FORK when `features` has it. kInvalid: the kernel lacks a feature.
   [[nodiscard]] Errno OpenSelf(uint64_t features);
@@ -50,6 +51,7 @@ class LinuxKernel final : public Kernel {
                         std::span<PageRegion> regions, uint64_t* walk_end) override;
   Errno ReadEntries(uint64_t start, std::span<PageEntry> entries) override;
   Result<Mapping> NextMapping(uint64_t address) override;
+  Errno ReadMemory(uint64_t from, uint64_t to, uint64_t length) override;
   Errno QueryNodes(std::span<const uint64_t> addresses, std::span<int32_t> nodes) override;
   Result<int64_t> MovePages(std::span<const uint64_t> addresses, std::span<const int32_t> nodes,
                             std::span<int32_t> status, Whose whose) override;

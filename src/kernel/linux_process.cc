@@ -102,12 +102,14 @@ Errno LinuxKernel::OpenFiles() {
     if (made < 0) return ErrnoOf(made);
     descriptors_.interrupt = static_cast<int>(made);
   }
+  if (pid_ == 0 && descriptors_.memory < 0)
+    descriptors_.memory = Open("/proc/self/mem", O_RDONLY).value_or(-1);
   return Errno::kOk;
 }
 
 void LinuxKernel::Close() {
   for (int* descriptor : {&descriptors_.userfault, &descriptors_.pagemap, &descriptors_.maps,
-                          &descriptors_.interrupt}) {
+                          &descriptors_.interrupt, &descriptors_.memory}) {
     if (*descriptor >= 0) RawSyscall(__NR_close, Arg(*descriptor));
     *descriptor = -1;
   }

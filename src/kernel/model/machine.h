@@ -44,8 +44,9 @@ enum class Call {
   kVisitDescriptors,
   kLookAtSocket,
   kListMarked,
+  kReadMemory,
 };
-inline constexpr int kCallKinds = static_cast<int>(Call::kListMarked) + 1;
+inline constexpr int kCallKinds = static_cast<int>(Call::kReadMemory) + 1;
 
 // Something that an application's thread does and may have to wait for.
 enum class ActionState { kWaiting, kDone, kKilled };  // kKilled: SIGSEGV

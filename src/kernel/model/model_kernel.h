@@ -76,6 +76,7 @@ class ModelKernel final : public Kernel {
                         std::span<PageRegion> regions, uint64_t* walk_end) override;
   Errno ReadEntries(uint64_t start, std::span<PageEntry> entries) override;
   Result<Mapping> NextMapping(uint64_t address) override;
+  Errno ReadMemory(uint64_t from, uint64_t to, uint64_t length) override;
   Errno QueryNodes(std::span<const uint64_t> addresses, std::span<int32_t> nodes) override;
   Result<int64_t> MovePages(std::span<const uint64_t> addresses, std::span<const int32_t> nodes,
                             std::span<int32_t> status, Whose whose) override;

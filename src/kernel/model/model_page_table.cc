@@ -47,6 +47,16 @@ PageEntry EntryOf(const Page* page) {
 
 }  // namespace
 
+Errno ModelKernel::ReadMemory(uint64_t from, uint64_t to, uint64_t length) {
+  const auto lock = machine_.Enter(Call::kReadMemory);
+  for (uint64_t at = 0; at < length; at += kPageBytes) {
+    const Page* page = machine_.space.Find4K(from + at);
+    if (page == nullptr || !page->present()) return Errno::kFault;
+    std::memcpy(model::BytesAt(to + at), model::BytesAt(from + at), kPageBytes);
+  }
+  return Errno::kOk;
+}
+
 Result<uint64_t> ModelKernel::Scan(Range range, uint64_t required, uint64_t forbidden,
                                    uint64_t report, std::span<PageRegion> regions,
                                    uint64_t* walk_end) {
