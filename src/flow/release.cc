@@ -11,16 +11,25 @@ namespace {
 using kernel::Errno;
 
 // UNREGISTER refuses a range as a whole when one mapping in it cannot be watched, as a file that
-// the application has put into the place of some of its pages: then each mapping by itself.
+// the application has put into the place of some of its pages: then each mapping by itself. What
+// only a lack of memory refuses is asked again: an mremap over a border that is left behind fails
+// when it has moved a part.
 void Unwatch(Engine& engine, Range range) {
   const LockTimer lock(engine);
   if (engine.kernel.Unregister(range) == Errno::kOk) return;
+  uint32_t tries = 0;
   for (uint64_t at = range.start; at < range.end();) {
     const auto mapping = engine.kernel.NextMapping(at);
-    if (!mapping.has_value() || mapping->range.start >= range.end()) return;
-    const uint64_t start = mapping->range.start > at ? mapping->range.start : at;
-    const uint64_t end = mapping->range.end() < range.end() ? mapping->range.end() : range.end();
-    (void)engine.kernel.Unregister({start, end - start});
+    if (mapping.has_value() && mapping->range.start >= range.end()) return;
+    Errno error = mapping.has_value() ? Errno::kOk : mapping.error();
+    uint64_t end = at;
+    if (mapping.has_value()) {
+      const uint64_t start = mapping->range.start > at ? mapping->range.start : at;
+      end = mapping->range.end() < range.end() ? mapping->range.end() : range.end();
+      error = engine.kernel.Unregister({start, end - start});
+    }
+    if (error == Errno::kNoMemory && ++tries < kUnregisterTriesMax) continue;
+    if (!mapping.has_value()) return;
     at = end;
   }
 }

@@ -126,6 +126,25 @@ TEST_P(CallFails, EveryOne) {
   }
 }
 
+// Memory is short for a while: a registration must not be left behind.
+TEST_P(CallFails, NoUnregistrationForAWhile) {
+  Scene first(GetParam());
+  first.Run();
+  uint64_t tried = 0;
+  for (uint64_t nth = 1; nth <= first.calls.size(); ++nth) {
+    if (first.calls[nth - 1] != Call::kUnregister) continue;
+    SCOPED_TRACE("call " + std::to_string(nth));
+    Scene scene(GetParam());
+    constexpr uint64_t kMore = 8;
+    scene.world.kernel.FailCall(nth, Errno::kNoMemory, Manner::kNotDone, kMore);
+    scene.Run();
+    scene.world.kernel.FailCall(0, Errno::kOk);
+    scene.world.CheckAll();
+    ++tried;
+  }
+  EXPECT_GT(tried, 1u);
+}
+
 TEST_P(CallFails, EveryMoveIsCarriedOutAndDenied) {
   Scene first(GetParam());
   first.Run();
