@@ -77,6 +77,7 @@ std::expected<Round, Error> RunRound(Engine& engine, const MigrateOptions& optio
   request.ranges = {{buffers.source, buffers.source_bytes}};
   request.batch_bytes = options.batch_bytes;
   request.max_stall_us = options.max_stall_us;
+  request.precopy = options.precopy;
   request.migrator = row.migrator;
   const double cpu = CpuSeconds(), begin = Now();
   auto result = engine.Move(request);

@@ -16,6 +16,7 @@ struct MigrateOptions {
   size_t total_bytes = size_t{1} << 30;
   size_t batch_bytes = 2u << 20;
   double max_stall_us = 0;  // 0: none
+  Precopy precopy = Precopy::kAuto;
   int rounds = 5;
   bool check_floor = false;
 };

@@ -104,6 +104,7 @@ class Mover {
     request.ranges = {{memory.source, memory.source_bytes}};
     request.max_stall_us = account->row.max_stall_us;
     request.over_budget = options_.over_budget;
+    request.precopy = options_.precopy;
     request.migrator = options_.migrator;
     request.window = [&](const Window& window) { windows_.push_back(window); };
     const double begin = Now();

@@ -19,6 +19,7 @@ struct StallOptions {
   size_t total_bytes = 1u << 30;
   std::string migrator = "serial";
   bool over_budget = false;
+  Precopy precopy = Precopy::kAuto;
   int rounds = 3;
 };
 

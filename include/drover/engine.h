@@ -71,6 +71,14 @@ struct Window {
   bool preempted = false;                   // the engine lost its CPU meanwhile
 };
 
+// Are pages copied ahead of the time in which they are absent, so that only those that the program
+// has changed since are copied in it?
+enum class Precopy {
+  kNever,
+  kAuto,    // huge pages that cannot keep max_stall_us otherwise, while few of their pages change
+  kAlways,  // takes more CPU time, and passes the copy engines by
+};
+
 struct MoveRequest {
   std::vector<AddressRange> ranges;
   Target target;
@@ -85,6 +93,7 @@ struct MoveRequest {
   // that cannot be moved within it stay (MoveResult::stall_budget), unless `over_budget` is set.
   double max_stall_us = 0;
   bool over_budget = false;
+  Precopy precopy = Precopy::kAuto;
   // A label, by which a copy engine may be chosen: one of the kernel's names, such as "demotion".
   std::string reason = "syscall";
   // Nobody minds if the memory loses its content: engines that do not copy ("null") may have it
@@ -162,7 +171,9 @@ struct MoveResult {
   uint64_t pages_unshared = 0;  // with `unshare`: that got a copy of their own
   uint64_t retry_rounds = 0;    // after the walk, for pages that were busy
   std::vector<ByMigrator> by_migrator;
-  uint64_t pages_by_cpu = 0;  // of those by the own path: that no copy engine had copied
+  uint64_t pages_by_cpu = 0;     // of those by the own path: that no copy engine had copied
+  uint64_t pages_precopied = 0;  // copied ahead of the time in which they were absent, and
+  uint64_t pages_changed = 0;    // of those: copied again in it
   // Of which a late copy engine still had the target page, so that they got another one.
   uint64_t pages_retargeted = 0;
   unsigned copy_threads = 1;  // that there were, the mover included
@@ -171,7 +182,7 @@ struct MoveResult {
   double seconds = 0;
   struct Phases {
     double collect = 0, prepare = 0, isolate = 0, copy = 0, remap = 0, release = 0, kernel = 0,
-           verify = 0;
+           verify = 0, precopy = 0;
   } phases_s;
   Percentiles stall;               // waits of application threads on pages that were absent
   Percentiles window;              // how long batches were absent

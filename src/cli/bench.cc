@@ -5,6 +5,7 @@
 
 #include "carry.h"
 #include "cli/command.h"
+#include "cli/precopy.h"
 #include "cli/sizes.h"
 #include "migrate.h"
 
@@ -16,6 +17,7 @@ struct Options {
   std::vector<int> threads = {1, 2};
   std::string total = "1g", batch = "2m", max_stall = "none";
   int rounds = 5;
+  PrecopyWord precopy;
   bool check_floor = false, json = false;
 };
 
@@ -52,7 +54,8 @@ nlohmann::json RowToJson(const bench::MigrateRow& row, double max_stall_us) {
         {"isolate", row.phases_s.isolate},
         {"copy", row.phases_s.copy},
         {"remap", row.phases_s.remap},
-        {"release", row.phases_s.release}}}};
+        {"release", row.phases_s.release},
+        {"precopy", row.phases_s.precopy}}}};
 }
 
 void PrintTable(const bench::MigrateReport& report) {
@@ -78,6 +81,7 @@ int Migrate(const Options& options) {
   wanted.threads = options.threads;
   wanted.rounds = options.rounds;
   wanted.check_floor = options.check_floor;
+  wanted.precopy = options.precopy.value();
   const auto total = ParseTotal(options.total), batch = ParseSize(options.batch, kPageBytes);
   if (!total.has_value()) return Fail(total.error());
   if (!batch.has_value()) return Fail(batch.error());
@@ -181,6 +185,7 @@ void AddBench(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   migrate->add_option("--max-stall", options->max_stall, "as for move: 200us, 2ms, none")
       ->capture_default_str();
+  AddPrecopyFlag(*migrate, options->precopy);
   migrate->add_option("--rounds", options->rounds, "rounds, alternating between the sides")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

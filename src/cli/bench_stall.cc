@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/precopy.h"
 #include "cli/sizes.h"
 #include "report/figure.h"
 #include "stall.h"
@@ -14,6 +15,7 @@ struct BenchStallOptions {
   std::vector<std::string> max_stalls = {"100us", "200us", "500us", "2ms"};
   std::string total = "1g";
   std::string figure;  // a file; empty: none
+  PrecopyWord precopy;
   bool json = false, csv = false;
 };
 
@@ -168,6 +170,7 @@ void AddBenchStall(CLI::App& bench, Chosen& chosen) {
   stall->add_option("--migrator", wanted.migrator, "copy engines, as for move")
       ->capture_default_str();
   stall->add_flag("--over-budget", wanted.over_budget, "as for move");
+  AddPrecopyFlag(*stall, options->precopy);
   stall->add_option("--rounds", wanted.rounds, "rounds, alternating between the sides")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

@@ -59,6 +59,7 @@ std::expected<flow::Job, Error> JobOf(const MoveOptions& options, int pid,
     return std::unexpected(
         Error{Error::Kind::kUsage, "--over-budget goes with --max-stall: without it nothing is"});
   job.over_budget = options.over_budget;
+  job.precopy = static_cast<flow::Precopy>(options.precopy.value());
   if (const auto set = SetBounds(options, &job); !set.has_value())
     return std::unexpected(set.error());
   job.plan_only = options.dry_run;
@@ -123,6 +124,7 @@ void AddMoveOptions(CLI::App& move, MoveOptions& options) {
       ->capture_default_str();
   move.add_flag("--over-budget", options.over_budget,
                 "with --max-stall: move those huge pages all the same");
+  AddPrecopyFlag(move, options.precopy);
   move.add_option("--rate", options.rate,
                   "move at most so much a second: 500M/s; with several processes, in all")
       ->capture_default_str();

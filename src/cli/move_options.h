@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/precopy.h"
 #include "drover/engine.h"
 #include "flow/job.h"
 #include "topology/nodes.h"
@@ -19,6 +20,7 @@ struct MoveOptions {
   std::string to, from, range, batch = "2m", max_stall = "500us", migrator = "serial",
                                mode = "sync_light", reason = "syscall", rate = "none", cpu = "none",
                                time = "none";
+  PrecopyWord precopy;
   double retry_for_s = 1;
   bool over_budget = false, json = false, dry_run = false, verify = false, shared = false,
        unshare = false, detach = false;

@@ -106,6 +106,8 @@ void Add(const flow::JobResult& part, flow::JobResult* sum) {
   sum->rounds += part.rounds;
   sum->pages_unshared += part.pages_unshared;
   sum->pages_by_cpu += part.pages_by_cpu;
+  sum->pages_precopied += part.pages_precopied;
+  sum->pages_changed += part.pages_changed;
   sum->pages_retargeted += part.pages_retargeted;
   sum->copy_threads = std::max(sum->copy_threads, part.copy_threads);
   sum->helper_cpu_ns += part.helper_cpu_ns;

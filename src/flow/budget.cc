@@ -1,6 +1,7 @@
 #include "flow/budget.h"
 
 #include "flow/engine.h"
+#include "flow/precopy.h"
 
 namespace drover::flow {
 namespace {
@@ -30,6 +31,20 @@ void PushOutOfCaches(Range range) {
 #else
   (void)range;
 #endif
+}
+
+// The longest of a few times, with the margin. The first one may have met anything.
+template <class Before, class Timed>
+uint64_t LongestOf(kernel::Kernel& kernel, const Before& before, const Timed& timed) {
+  uint64_t slowest_ns = 0;
+  for (int i = 0; i < kHugeCopies; ++i) {
+    before();
+    const uint64_t begin_ns = kernel.NowNs();
+    timed();
+    const uint64_t took_ns = kernel.NowNs() - begin_ns;
+    if (i > 0 && took_ns > slowest_ns) slowest_ns = took_ns;
+  }
+  return slowest_ns * (100 + kHugeMarginPercent) / 100;
 }
 
 }  // namespace
@@ -72,7 +87,9 @@ void Budget::Begin(const Job& job) {
   max_stall_ns_ = job.max_stall_ns;
   batch_bytes_ = job.batch_bytes;
   forced_ = job.over_budget;
-  huge_measured_ = false;
+  precopy_ = job.precopy;
+  huge_measured_ = huge_needs_precopy_ = false;
+  huge_copy_ns_ = 0;
   const uint64_t most = batch_bytes_ / kPageBytes;
   const uint64_t most_huge = batch_bytes_ > kHugeBytes ? batch_bytes_ / kHugeBytes : 1;
   // (A plan opens no window, and would never get on.)
@@ -112,24 +129,33 @@ void Budget::MeasureHuge(Engine& engine, int16_t node) {
   if (node >= 0) (void)engine.kernel.PreferNode({target, kHugeBytes}, Node{node});
   if (engine.headroom.Grants(engine.kernel, Node{node}, both.length) &&
       engine.kernel.Advise(both, kernel::Advice::kPopulateWrite) == kernel::Errno::kOk) {
-    uint64_t slowest_ns = 0;
-    for (int i = 0; i < kHugeCopies; ++i) {
-      PushOutOfCaches(both);
-      const uint64_t begin_ns = engine.kernel.NowNs();
-      engine.copy.For(kHugeBytes)(target, source, kHugeBytes);
-      const uint64_t took_ns = engine.kernel.NowNs() - begin_ns;
-      // The first one may have met anything.
-      if (i > 0 && took_ns > slowest_ns) slowest_ns = took_ns;
-    }
-    huge_.Foretell(slowest_ns / engine.result->copy_threads * (100 + kHugeMarginPercent) / 100);
+    const uint64_t copy_ns = LongestOf(
+                                 engine.kernel, [&] { PushOutOfCaches(both); },
+                                 [&] { engine.copy.For(kHugeBytes)(target, source, kHugeBytes); }) /
+                             engine.result->copy_threads;
+    migrators::Folio folio{source, target, kHugeBytes, false};
+    const uint64_t compare_ns = LongestOf(
+        engine.kernel, [&] { engine.copy.small(target, source, kHugeBytes); },
+        [&] { (void)CopyChanged({&folio, 1}, engine.copy.small); });
+    ForetellHuge(copy_ns, compare_ns);
   }
   engine.kernel.Unmap({*mapped, 3 * kHugeBytes});
+}
+
+void Budget::ForetellHuge(uint64_t copy_ns, uint64_t compare_ns) {
+  huge_copy_ns_ = copy_ns;
+  const bool shorter = copy_ns > max_stall_ns_ && compare_ns < copy_ns;
+  const bool ahead = precopy_ == Precopy::kAlways || (precopy_ == Precopy::kAuto && shorter);
+  huge_needs_precopy_ = ahead && shorter && (compare_ns <= max_stall_ns_ || forced_);
+  huge_.Foretell(ahead ? compare_ns : copy_ns);
 }
 
 uint64_t Budget::SmallestThatWouldDo() const {
   uint64_t most = 0;
   for (const Pace* pace : {&small_, &huge_})
     if (pace->is_over() && pace->single_ns() > most) most = pace->single_ns();
+  // Some were left because they change too fast to be copied ahead.
+  if (huge_needs_precopy_ && huge_copy_ns_ > most) most = huge_copy_ns_;
   return most * 5 / 4;
 }
 

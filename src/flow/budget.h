@@ -9,12 +9,11 @@
 
 #include <cstdint>
 
-#include "flow/limits.h"
+#include "flow/job.h"
 
 namespace drover::flow {
 
 struct Engine;
-struct Job;
 
 // How many folios fit. Starts small, at most doubles each time, and steps back as soon as one has
 // taken too long.
@@ -68,11 +67,21 @@ class Budget {
     return is_limited() && pages > 0 && pages + more > kernel_.folios();
   }
 
+  // Are such pages copied ahead of their window?
+  bool Precopies(bool huge) const {
+    return precopy_ == Precopy::kAlways || (huge && huge_needs_precopy_);
+  }
+  // And only so do they keep the budget.
+  bool NeedsPrecopy(bool huge) const { return huge && huge_needs_precopy_ && !forced_; }
+
   // A window with so many folios has closed. True: it was longer than it may be.
   bool NoteWindow(bool huge, uint64_t folios, uint64_t window_ns);
+  // What a window with one huge page takes by measure, if it is copied and if it was copied ahead.
+  void ForetellHuge(uint64_t copy_ns, uint64_t compare_ns);
   void NoteKernelCall(uint64_t pages, uint64_t took_ns);
-  // Before the first huge page: copies one between pages of the engine's own, the target on `node`.
-  // A job that has done so already, or has no budget: nothing.
+  // Before the first huge page: how long its window would be, by copying one between pages of the
+  // engine's own, the target on `node`; and if it was copied ahead. A job that has done so already,
+  // or has no budget: nothing.
   void MeasureHuge(Engine& engine, int16_t node);
 
   // The smallest budget by which pages that were left for it would be moved; 0: none was left.
@@ -82,7 +91,9 @@ class Budget {
   uint64_t max_stall_ns_ = 0;  // 0: none; then batches are as large as batch_bytes_
   uint64_t batch_bytes_ = kBatchBytesDefault;
   bool forced_ = false;  // what does not fit even by itself is moved all the same
-  bool huge_measured_ = false;
+  Precopy precopy_ = Precopy::kNever;
+  bool huge_measured_ = false, huge_needs_precopy_ = false;
+  uint64_t huge_copy_ns_ = 0;  // of a window with one huge page that is not copied ahead
   Pace small_, huge_, kernel_;
 };
 

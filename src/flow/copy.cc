@@ -1,4 +1,5 @@
 #include "flow/phases.h"
+#include "flow/precopy.h"
 #include "flow/targets.h"
 
 namespace drover::flow {
@@ -159,6 +160,15 @@ void CopyInstead(Engine& engine, std::span<Folio> folios) {
     (void)engine.instead->Poll(engine.kernel.NowNs() + kMigratorPatienceNs);
 }
 
+// Of a batch that was copied ahead of its window.
+void CopyWhatChanged(Engine& engine, std::span<Folio> folios) {
+  const uint64_t pages = migrators::BytesOf(folios) / kPageBytes;
+  const uint64_t changed = CopyChanged(folios, engine.copy.small);
+  engine.write_rate.Note(changed, pages);
+  engine.result->pages_precopied += pages;
+  engine.result->pages_changed += changed;
+}
+
 }  // namespace
 
 void Copy(Engine& engine) {
@@ -168,7 +178,9 @@ void Copy(Engine& engine) {
   const std::span folios(engine.folios, ListFolios(engine));
   engine.lock.Unlock();
   if (folios.empty()) return;
-  if (engine.instead != nullptr) {
+  if (engine.batch.precopied) {
+    CopyWhatChanged(engine, folios);
+  } else if (engine.instead != nullptr) {
     CopyInstead(engine, folios);
   } else if (engine.batch.for_engines) {
     // (The second areas are never given away: nobody would know when they are let go of.)

@@ -13,6 +13,7 @@
 #include "flow/headroom.h"
 #include "flow/job.h"
 #include "flow/marks.h"
+#include "flow/precopy.h"
 #include "flow/rules.h"
 #include "flow/self_test.h"
 #include "flow/slot.h"
@@ -179,6 +180,7 @@ struct Engine {
   Range verifier_room;
   Headroom headroom;
   Budget budget;
+  WriteRate write_rate;
   Throttle throttle;
   uint64_t time_is_up_ns = 0;  // when the job may begin no more batches; 0: never
   bool time_is_up = false;
@@ -203,6 +205,7 @@ struct Engine {
   kernel::PageEntry entries[kBatchPagesMax];
   kernel::PageRegion regions[kBatchPagesMax];
   migrators::Folio folios[kBatchPagesMax];
+  alignas(64) uint8_t read_again[kPrecopyStepBytes];  // precopy.h; copy functions want cache lines
   int32_t nodes[kBatchPagesMax];
   uint64_t addresses[kBatchPagesMax];
   // Pages put aside for the kernel path: folio address, pages, and why the own path did not take

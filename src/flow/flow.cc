@@ -88,6 +88,7 @@ bool MoveBatch(Engine& engine) {
   Batch& batch = engine.batch;
   const Spots spots{batch.area, batch.pool, batch.other_pool, batch.live.length};
   Prepare(engine);
+  CopyAhead(engine);
   if (RuleHolds(Rule::kGate) && !CloseGate(engine)) {
     CloseTable(engine);
     FreeAreas(engine, spots, false);
@@ -242,6 +243,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   engine.copy = FunctionsOf(job.copy_ways, house_copy);
   engine.headroom = Headroom();
   engine.budget.Begin(job);
+  engine.write_rate = {};
   engine.throttle.Begin(job, UsedBy(engine));
   (void)engine.gate.TakeWaits();  // of before
   engine.time_is_up_ns = job.time_ns > 0 && !job.plan_only ? begin_ns + job.time_ns : 0;

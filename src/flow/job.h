@@ -58,6 +58,7 @@ enum class Phase : uint8_t {
   kRelease,
   kKernel,
   kVerify,
+  kPrecopy,
   kCount
 };
 inline constexpr uint32_t kPhaseCount = static_cast<uint32_t>(Phase::kCount);
@@ -97,6 +98,14 @@ enum class Reason : uint8_t {
 };
 inline constexpr uint32_t kReasonCount = static_cast<uint32_t>(Reason::kCount);
 
+// Are pages copied ahead of their window, while the program goes on, so that only what it has
+// changed since is copied in it (precopy.h)?
+enum class Precopy : uint8_t {
+  kNever,
+  kAuto,  // huge pages that Job::max_stall_ns leaves no other way, while few of their pages change
+  kAlways,
+};
+
 struct Job {
   Placement placement;
   uint64_t batch_bytes = kBatchBytesDefault;  // a multiple of the page size, up to kBatchBytesMax
@@ -104,6 +113,7 @@ struct Job {
   // as batch_bytes says.
   uint64_t max_stall_ns = 0;
   bool over_budget = false;  // what does not fit by itself is moved all the same
+  Precopy precopy = Precopy::kAuto;
   // How much of the machine it may take (throttle.h), and for how long: what has not had its turn
   // by then is not moved. 0: no bound.
   uint64_t rate_bytes_per_s = 0;
@@ -282,6 +292,8 @@ struct JobResult {
   uint64_t children_filled = 0;                     // holes filled in children
   EngineTally engines[migrators::kKindCount] = {};  // by migrators::Kind
   uint64_t pages_by_cpu = 0;      // of those by the own path: that no engine had copied
+  uint64_t pages_precopied = 0;   // that were copied ahead of their window, and
+  uint64_t pages_changed = 0;     // of those: that were copied again in it
   uint64_t pages_retargeted = 0;  // whose target a late engine still had, so that they got another
   uint32_t copy_threads = 1;      // that there were, the mover included
   uint64_t helper_cpu_ns = 0;     // CPU time of the copy engines' threads, the mover's not

@@ -24,6 +24,13 @@ inline constexpr uint32_t kFollowedRangesMax = 64;
 // Of a window: time that the mover had no CPU, from which on it is called preempted.
 inline constexpr uint64_t kLostCpuNs = 20'000;
 inline constexpr uint64_t kMaxStallNsLeast = 10'000, kMaxStallNsMost = 10'000'000'000;
+// Looks at a batch that was copied ahead of its window, the first copy included, before pages that
+// go on changing are left as over the budget.
+inline constexpr int kPrecopyRoundsMax = 3;
+// Of the pages that are copied ahead: how many of 1,024 may change before another look pays.
+inline constexpr uint64_t kPrecopyChangedMost = 128;
+// What is read at a time for such a look.
+inline constexpr uint64_t kPrecopyStepBytes = 16u << 10;
 // Tries to end the registration of the engine's own memory, which only a lack of memory can refuse.
 inline constexpr uint32_t kUnregisterTriesMax = 64;
 // Looks behind a mapping that grows again and again while its registration is ended.

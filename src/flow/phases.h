@@ -9,6 +9,10 @@ namespace drover::flow {
 // that get no target are refused here.
 void Prepare(Engine& engine);
 
+// precopy: where the batch is so marked, every wanted page into its target while the program goes
+// on (precopy.h).
+void CopyAhead(Engine& engine);
+
 // isolate, first half: registers live range and area, then looks at the pages again (only now can
 // no new huge zero page appear, and every later change is told by an event) and sorts out what
 // would refuse. False: nothing is registered, and nothing of this batch may be isolated.

@@ -111,6 +111,7 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
     kept_area = engine_.verifier->RoomFor(piece.range, piece.huge, node);
   BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node);
   if (kept_area != 0) place.area = kept_area;
+  place.precopied = engine_.budget.Precopies(piece.huge);
   const auto left = [&](uint64_t i) {
     return piece.target[i] == target &&
            (why_[i] == Why::kNotTried || (refused_too && Curable(why_[i])));

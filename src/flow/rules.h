@@ -53,6 +53,7 @@ enum class Rule : uint32_t {
   kQuarantine,        // what a late copy engine may write to is not used
   kCopyUnmarked,      // what a copy engine has not copied the CPU copies
   kNoLiars,           // engines that mark what they have not copied, only where that is found out
+  kCompareChanged,    // what was copied ahead of its window is compared in it
   kKeepShared,        // shared pages get copies only where that is asked for
   kCount
 };

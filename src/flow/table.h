@@ -12,6 +12,7 @@ struct BatchPlace {
   uint64_t area = 0, pool = 0;  // of the same length as `live`
   uint64_t other_pool = 0;      // for targets in place of those that a late copy engine has
   bool for_engines = false;     // in the first areas: may copy engines have it
+  bool precopied = false;       // copied ahead of the window
 };
 
 // Has it let go of all that it had? Then it has left, and may be taken out of the registry.
@@ -90,6 +91,7 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   batch.pool = place.pool;
   batch.other_pool = place.other_pool;
   batch.for_engines = place.for_engines;
+  batch.precopied = place.precopied;
   batch.refusals = batch.refusals_before = batch.agains = 0;
   batch.any_away = batch.has_others = false;
   engine.lock.Unlock();

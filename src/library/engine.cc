@@ -214,6 +214,7 @@ std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) 
   if (const auto set = library::SetMaxStall(request.max_stall_us, &job); !set.has_value())
     return std::unexpected(set.error());
   job.over_budget = request.over_budget;
+  job.precopy = static_cast<flow::Precopy>(request.precopy);
   job.verify = request.verify;
   job.plan_only = request.plan_only;
   job.mode = static_cast<flow::Mode>(request.mode);

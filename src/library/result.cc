@@ -82,6 +82,8 @@ MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   result.helper_cpu_s = static_cast<double>(job.helper_cpu_ns) / 1e9;
   result.late_chunks = job.late_chunks;
   result.pages_by_cpu = job.pages_by_cpu;
+  result.pages_precopied = job.pages_precopied;
+  result.pages_changed = job.pages_changed;
   result.pages_retargeted = job.pages_retargeted;
   for (const migrators::Spec& spec : asked.Engines()) {
     const flow::EngineTally& tally = job.engines[static_cast<uint32_t>(spec.kind)];
@@ -90,8 +92,9 @@ MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   }
   result.seconds = static_cast<double>(job.wall_ns) / 1e9;
   MoveResult::Phases& phases = result.phases_s;
-  double* const seconds[] = {&phases.collect, &phases.prepare, &phases.isolate, &phases.copy,
-                             &phases.remap,   &phases.release, &phases.kernel,  &phases.verify};
+  double* const seconds[] = {&phases.collect, &phases.prepare, &phases.isolate,
+                             &phases.copy,    &phases.remap,   &phases.release,
+                             &phases.kernel,  &phases.verify,  &phases.precopy};
   static_assert(sizeof seconds / sizeof seconds[0] == flow::kPhaseCount);
   for (uint32_t i = 0; i < flow::kPhaseCount; ++i)
     *seconds[i] = static_cast<double>(job.phase_ns[i]) / 1e9;

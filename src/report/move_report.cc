@@ -174,7 +174,8 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen) {
             {"remap", phases.remap},
             {"release", phases.release},
             {"kernel", phases.kernel},
-            {"verify", phases.verify}}},
+            {"verify", phases.verify},
+            {"precopy", phases.precopy}}},
           {"stall_us", StallToJson(result)},
           {"stall_of_reason_us", PercentilesToJson(result.stall_of_reason)},
           {"longest_stalls", LongestToJson(result)},
@@ -195,6 +196,7 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen) {
           {"by_migrator", ByMigratorToJson(result)},
           {"migrators", MigratorsToJson(result)},
           {"pages_retargeted", result.pages_retargeted},
+          {"precopy", {{"pages", result.pages_precopied}, {"changed", result.pages_changed}}},
           {"pages_unshared", result.pages_unshared},
           {"retry_rounds", result.retry_rounds},
           {"copy_threads", result.copy_threads},
@@ -245,6 +247,9 @@ std::string MoveToTable(const MoveResult& result, const Seen& seen) {
   if (!IsPlainSerial(result) && result.pages_by_own_path > 0)
     line("copied by", fmt::format("{}; {} threads, {} chunks late", ByMigratorToText(result),
                                   result.copy_threads, result.late_chunks));
+  if (result.pages_precopied > 0)
+    line("precopied", fmt::format("{} in {:.3f} s, of which {} were changed and copied again",
+                                  Pages(result.pages_precopied), p.precopy, result.pages_changed));
   if (result.pages_retargeted > 0)
     line("other targets", fmt::format("{}, because a copy engine was late with the first",
                                       Pages(result.pages_retargeted)));

@@ -87,6 +87,7 @@ flow::Job Draw(Random& random, uint32_t node_count, uint64_t threads) {
     job.max_stall_ns = kBudgetsNs[random.Below(std::size(kBudgetsNs))];
     job.over_budget = random.OneIn(2);
   }
+  job.precopy = static_cast<flow::Precopy>(random.Below(3));
   // Mostly a part of one slice, as large as some dozen batches; now and then the whole process.
   const uint64_t slice = random.Below(threads);
   if (job.batch_bytes < (256 << 10) || !random.OneIn(8)) {
@@ -178,6 +179,8 @@ bool Moves::RunJob() {
   tally_.children_filled += result->children_filled;
   tally_.rounds += result->rounds;
   tally_.unshared += result->pages_unshared;
+  tally_.precopied += result->pages_precopied;
+  tally_.changed += result->pages_changed;
   for (const flow::EngineTally& engine : result->engines) {
     tally_.copies_failed += engine.failed + engine.refused;
     tally_.copies_late += engine.late;

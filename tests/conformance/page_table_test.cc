@@ -1,4 +1,6 @@
 // PAGEMAP_SCAN, pagemap and PROCMAP_QUERY (fs/proc/task_mmu.c).
+#include <cstring>
+
 #include "conformance/suite.h"
 
 namespace drover::conformance {
@@ -228,6 +230,18 @@ TEST_P(PageTable, OutAndBackTheMappingMergesAgain) {
   ExpectMoves(middle.start, area, 3);
   ASSERT_EQ(kernel_.Unregister(middle), Errno::kOk);
   EXPECT_EQ(kernel_.NextMapping(memory)->range, (Range{memory, 8 * kPageBytes}));
+}
+
+TEST_P(PageTable, MemoryIsReadAsByADebugger) {
+  const uint64_t memory = MapFilled(4), copy = MapFilled(4);
+  std::memset(reinterpret_cast<void*>(copy), 0, 4 * kPageBytes);
+  ASSERT_EQ(kernel_.ReadMemory(memory, copy, 4 * kPageBytes), Errno::kOk);
+  EXPECT_EQ(
+      std::memcmp(reinterpret_cast<void*>(copy), reinterpret_cast<void*>(memory), 4 * kPageBytes),
+      0);
+  Keep(world_->StartUnmap({memory + 2 * kPageBytes, kPageBytes})).Wait();
+  EXPECT_NE(kernel_.ReadMemory(memory, copy, 4 * kPageBytes), Errno::kOk);
+  EXPECT_NE(kernel_.ReadMemory(memory + 2 * kPageBytes, copy, kPageBytes), Errno::kOk);
 }
 
 DROVER_IN_BOTH_WORLDS(PageTable);

@@ -47,6 +47,7 @@ struct Case {
   bool to_other_node;
   bool protect_in_window;
   bool verify = false;
+  bool ahead = false;  // copied ahead of the window
 };
 void PrintTo(const Case& each, std::ostream* out) {
   *out << each.name;
@@ -64,6 +65,7 @@ struct Scene {
     world.model.AddThread(1, small.start + 3 * kPageBytes + 0x2e0);
     protect = what.protect_in_window;
     verify = what.verify;
+    ahead = what.ahead;
   }
   void Run() {
     const uint64_t protects = world.model.Calls(Call::kProtect);
@@ -79,11 +81,12 @@ struct Scene {
     job.mode = Mode::kSync;  // all rounds, without their pauses
     job.retry_for_ns = 0;
     job.verify = verify;
+    if (ahead) job.precopy = Precopy::kAlways;
     world.Run(job);
   }
 
   World world;
-  bool to_other_node, protect = false, verify = false;
+  bool to_other_node, protect = false, verify = false, ahead = false;
   Range small, huge, locked;
   std::mutex mutex;
   std::vector<Call> calls;
@@ -94,7 +97,8 @@ class CallFails : public testing::TestWithParam<Case> {};
 INSTANTIATE_TEST_SUITE_P(Jobs, CallFails,
                          testing::Values(Case{"same", false, false}, Case{"other", true, false},
                                          Case{"ladder", false, true},
-                                         Case{"ladder_other", true, true}),
+                                         Case{"ladder_other", true, true},
+                                         Case{"ahead", true, false, false, true}),
                          [](const auto& each) { return std::string(each.param.name); });
 
 TEST_P(CallFails, EveryOne) {

@@ -5,6 +5,8 @@
 
 #include <random>
 
+#include "flow/precopy.h"
+
 namespace drover::flow {
 namespace {
 
@@ -90,6 +92,68 @@ TEST(Pace, KnowsBeforehandWhatWasMeasured) {
   EXPECT_FALSE(fits.is_over());
   EXPECT_TRUE(does_not.is_over());
   EXPECT_EQ(does_not.single_ns(), kLimitNs + 1);
+}
+
+Budget Huge(Precopy precopy, uint64_t copy_ns, uint64_t compare_ns, bool over_budget = false) {
+  Job job;
+  job.max_stall_ns = kLimitNs;
+  job.precopy = precopy;
+  job.over_budget = over_budget;
+  Budget budget;
+  budget.Begin(job);
+  budget.ForetellHuge(copy_ns, compare_ns);
+  return budget;
+}
+
+TEST(Budget, CopiesHugePagesAheadOnlyWhereThatIsNeededAndEnough) {
+  const Budget fits = Huge(Precopy::kAuto, kLimitNs, kLimitNs / 2);
+  EXPECT_FALSE(fits.Precopies(true));
+  EXPECT_FALSE(fits.IsOver(true));
+
+  const Budget ahead = Huge(Precopy::kAuto, 2 * kLimitNs, kLimitNs);
+  EXPECT_TRUE(ahead.Precopies(true));
+  EXPECT_TRUE(ahead.NeedsPrecopy(true));
+  EXPECT_FALSE(ahead.Precopies(false)) << "small pages fit by themselves";
+  EXPECT_FALSE(ahead.IsOver(true));
+  // Those that change too fast to be copied ahead.
+  EXPECT_EQ(ahead.SmallestThatWouldDo(), 2 * kLimitNs * 5 / 4);
+
+  const Budget neither = Huge(Precopy::kAuto, 4 * kLimitNs, 2 * kLimitNs);
+  EXPECT_FALSE(neither.Precopies(true));
+  EXPECT_TRUE(neither.IsOver(true));
+  EXPECT_EQ(neither.SmallestThatWouldDo(), 2 * kLimitNs * 5 / 4);
+
+  const Budget slower = Huge(Precopy::kAuto, 2 * kLimitNs, 3 * kLimitNs);
+  EXPECT_TRUE(slower.IsOver(true));
+  EXPECT_EQ(slower.SmallestThatWouldDo(), 2 * kLimitNs * 5 / 4);
+}
+
+TEST(Budget, CopiesAheadAsItIsTold) {
+  const Budget never = Huge(Precopy::kNever, 2 * kLimitNs, kLimitNs / 2);
+  EXPECT_FALSE(never.Precopies(true));
+  EXPECT_TRUE(never.IsOver(true));
+  const Budget always = Huge(Precopy::kAlways, kLimitNs / 2, kLimitNs / 4);
+  EXPECT_TRUE(always.Precopies(true));
+  EXPECT_TRUE(always.Precopies(false));
+  EXPECT_FALSE(always.NeedsPrecopy(true)) << "it would fit without";
+  // Over the budget all the same: the shorter way.
+  const Budget forced = Huge(Precopy::kAuto, 4 * kLimitNs, 2 * kLimitNs, true);
+  EXPECT_TRUE(forced.Precopies(true));
+  EXPECT_FALSE(forced.NeedsPrecopy(true)) << "nothing is left";
+  EXPECT_FALSE(forced.IsOver(true));
+}
+
+TEST(WriteRate, IsHighAtOnceAndFallsSlowly) {
+  WriteRate rate;
+  EXPECT_FALSE(rate.is_high());
+  rate.Note(1, 512);
+  EXPECT_FALSE(rate.is_high());
+  rate.Note(256, 512);
+  EXPECT_TRUE(rate.is_high());
+  rate.Note(0, 512);
+  EXPECT_TRUE(rate.is_high());
+  for (int i = 0; i < 8; ++i) rate.Note(0, 512);
+  EXPECT_FALSE(rate.is_high());
 }
 
 }  // namespace

@@ -1,0 +1,117 @@
+// Pages that are copied ahead of their window, while the program goes on.
+#include "flow/world.h"
+
+namespace drover::flow {
+namespace {
+
+class Ahead : public Flow {
+ protected:
+  Job ToSame() {
+    Job job = world_.ToSame();
+    job.precopy = Precopy::kAlways;
+    return job;
+  }
+};
+
+TEST_F(Ahead, EveryPageIsCopiedBeforeTheWindowAndComparedInIt) {
+  const Range range = world_.MapFilled(600);
+  const auto before = world_.Frames(range);
+  const JobResult& result = world_.Run(ToSame());
+  EXPECT_EQ(result.pages_moved, 600u);
+  EXPECT_EQ(result.pages_precopied, 600u);
+  EXPECT_EQ(result.pages_changed, 0u);
+  EXPECT_EQ(result.pages_by_cpu, 600u);
+  EXPECT_TRUE(world_.Relocated(range, before));
+}
+
+TEST_F(Ahead, WithoutItNothingIs) {
+  world_.MapFilled(16);
+  Job job = world_.ToSame();
+  job.precopy = Precopy::kNever;
+  EXPECT_EQ(world_.Run(job).pages_precopied, 0u);
+}
+
+// The first thing behind the copy is the registration.
+TEST_F(Ahead, WhatTheProgramWritesMeanwhileIsCopiedAgain) {
+  const Range range = world_.MapFilled(64);
+  world_.Before(Call::kRegister, 1, [&] {
+    world_.Fill({range.start + 5 * kPageBytes, kPageBytes});
+    world_.Fill({range.start + 40 * kPageBytes, 2 * kPageBytes});
+  });
+  const JobResult& result = world_.Run(ToSame());
+  EXPECT_EQ(result.pages_moved, 64u);
+  EXPECT_EQ(result.pages_changed, 3u);
+}
+
+// The last byte that can be written before the page is away.
+TEST_F(Ahead, WhatTheProgramWritesJustBeforeTheMoveOutIsCopiedAgain) {
+  const Range range = world_.MapFilledHuge(1);
+  world_.BeforeMove(1, [&] { world_.Fill({range.end() - kPageBytes, kPageBytes}); });
+  const JobResult& result = world_.Run(ToSame());
+  EXPECT_EQ(result.moved_huge, kPagesPerHuge);
+  EXPECT_EQ(result.pages_precopied, kPagesPerHuge);
+  EXPECT_EQ(result.pages_changed, 1u);
+  EXPECT_TRUE(world_.WholeHuge(range.start));
+}
+
+// A write from outside that has begun before the copy, and ends in the window.
+TEST_F(Ahead, AWriteFromOutsideThatEndsInTheWindowIsCopiedAgain) {
+  const Range range = world_.MapFilled(16);
+  const uint64_t word = range.start + 5 * kPageBytes;
+  const uint64_t before = *world_.app.ReadWord(word);
+  const auto other = static_cast<std::byte>(~before & 0xff);
+  world_.BeforeMove(1, [&] { world_.app.StartForeignWrite(word, other, true); });
+  const JobResult& result = world_.Run(ToSame());
+  EXPECT_EQ(result.pages_changed, 1u);
+  EXPECT_EQ(*world_.app.ReadWord(word), (before & ~uint64_t{0xff}) | static_cast<uint64_t>(other));
+  world_.Fill({RoundDown(word, kPageBytes), kPageBytes});
+}
+
+TEST_F(Ahead, WhatIsThrownAwayMeanwhileStaysAway) {
+  const Range range = world_.MapFilled(16);
+  const Range thrown{range.start + 4 * kPageBytes, 2 * kPageBytes};
+  world_.Before(Call::kRegister, 1, [&] { world_.app.StartDiscard(thrown); });
+  world_.ExpectZeros(thrown);
+  const JobResult& result = world_.Run(ToSame());
+  EXPECT_EQ(world_.recorder.Count(thrown, Outcome::kGone), 2u);
+  EXPECT_EQ(result.pages_precopied, 14u);
+}
+
+TEST_F(Ahead, WhatCannotBeReadIsCopiedInTheWindow) {
+  const Range range = world_.MapFilled(16);
+  const Range thrown{range.start + 4 * kPageBytes, kPageBytes};
+  world_.Before(Call::kReadMemory, 1, [&] { world_.app.StartDiscard(thrown); });
+  world_.ExpectZeros(thrown);
+  const JobResult& result = world_.Run(ToSame());
+  EXPECT_EQ(result.pages_moved, 15u);
+  EXPECT_EQ(result.pages_changed, 11u) << "all behind the page that is gone";
+}
+
+// A program that writes to all of it, all the time: it is looked at more often before the window,
+// and moved all the same, because no budget asks otherwise.
+TEST_F(Ahead, AProgramThatWritesAllTheTimeIsLookedAtMoreOften) {
+  const Range range = world_.MapFilled(2 * kPagesPerHuge);
+  const uint64_t reads = world_.model.Calls(Call::kReadMemory);
+  world_.model.SetHook([&](Call call, uint64_t nth) {
+    if (call == Call::kReadMemory && nth > reads) world_.Fill(range);
+    if (call == Call::kRegister && world_.model.Calls(Call::kMove) == 0) world_.Fill(range);
+  });
+  Job job = ToSame();
+  job.batch_bytes = 64 << 10;
+  const JobResult& result = world_.Run(job);
+  EXPECT_EQ(result.pages_moved, 2 * kPagesPerHuge);
+  const uint64_t batches = 2 * kPagesPerHuge / 16;
+  EXPECT_GT(world_.model.Calls(Call::kReadMemory) - reads, 2 * batches);
+}
+
+TEST_F(Ahead, CopyEnginesArePassedBy) {
+  world_.MapFilled(64);
+  Job job = ToSame();
+  job.engines[0] = {.kind = migrators::Kind::kChannels, .count = 2};
+  const JobResult& result = world_.Run(job);
+  EXPECT_EQ(result.pages_precopied, 64u);
+  EXPECT_EQ(result.engines[static_cast<uint32_t>(migrators::Kind::kChannels)].batches, 0u);
+}
+
+}  // namespace
+}  // namespace drover::flow
