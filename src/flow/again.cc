@@ -158,6 +158,8 @@ bool PutAside::Next(Piece* piece) {
   }
   if (at_ == count_) return false;
   const AgainRun& run = runs_[at_];
+  piece->source = -1;
+  engine_.budget.UsePair(piece->source, run.target);
   uint64_t end = HugeEnd(run);
   piece->huge = end > run.address;
   if (!piece->huge) {

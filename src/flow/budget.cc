@@ -88,27 +88,43 @@ void Budget::Begin(const Job& job) {
   batch_bytes_ = job.batch_bytes;
   forced_ = job.over_budget;
   precopy_ = job.precopy;
-  huge_measured_ = huge_needs_precopy_ = false;
-  huge_copy_ns_ = 0;
   const uint64_t most = batch_bytes_ / kPageBytes;
   const uint64_t most_huge = batch_bytes_ > kHugeBytes ? batch_bytes_ / kHugeBytes : 1;
   // (A plan opens no window, and would never get on.)
   const bool adapts = is_limited() && !job.plan_only;
-  small_ = Pace(max_stall_ns_, adapts ? Least(kFirstSmall, most) : most, most, kSmallIsOver);
-  huge_ = Pace(max_stall_ns_, adapts ? 1 : most_huge, most_huge, kHugeIsOver);
+  fresh_ = Pair();
+  fresh_.small = Pace(max_stall_ns_, adapts ? Least(kFirstSmall, most) : most, most, kSmallIsOver);
+  fresh_.huge = Pace(max_stall_ns_, adapts ? 1 : most_huge, most_huge, kHugeIsOver);
+  pairs_[0] = fresh_;
+  pair_ = 0;
+  pair_count_ = 1;
   kernel_ = Pace(max_stall_ns_, kFirstKernel, kKernelChunkPages, kSmallIsOver);
 }
 
+void Budget::UsePair(int16_t source, int16_t target) {
+  for (pair_ = 0; pair_ < pair_count_; ++pair_)
+    if (pairs_[pair_].source == source && pairs_[pair_].target == target) return;
+  if (pair_count_ == kPacesMax) {
+    pair_ = kPacesMax - 1;
+    return;
+  }
+  ++pair_count_;
+  pairs_[pair_] = fresh_;
+  pairs_[pair_].source = source;
+  pairs_[pair_].target = target;
+}
+
 uint64_t Budget::EndOfSmall(uint64_t start) const {
+  const uint64_t folios = pair().small.folios();
   if (!is_limited()) return RoundDown(start, batch_bytes_) + batch_bytes_;
-  const uint64_t end = start + small_.folios() * kPageBytes;
+  const uint64_t end = start + folios * kPageBytes;
   // A batch in two page tables costs twice the moves.
   const uint64_t table_end = RoundDown(start, kHugeBytes) + kHugeBytes;
-  return small_.folios() < kPagesPerHuge ? Least(end, table_end) : RoundDown(end, kHugeBytes);
+  return folios < kPagesPerHuge ? Least(end, table_end) : RoundDown(end, kHugeBytes);
 }
 
 bool Budget::NoteWindow(bool huge, uint64_t folios, uint64_t window_ns) {
-  (huge ? huge_ : small_).Note(folios, window_ns);
+  (huge ? pairs_[pair_].huge : pairs_[pair_].small).Note(folios, window_ns);
   return is_limited() && window_ns > max_stall_ns_;
 }
 
@@ -116,9 +132,9 @@ void Budget::NoteKernelCall(uint64_t pages, uint64_t took_ns) {
   kernel_.Note(pages, took_ns);
 }
 
-void Budget::MeasureHuge(Engine& engine, int16_t node) {
-  if (!is_limited() || huge_measured_) return;
-  huge_measured_ = true;
+void Budget::MeasureHuge(Engine& engine) {
+  if (!is_limited() || pair().huge_measured) return;
+  pairs_[pair_].huge_measured = true;
   const auto mapped = engine.kernel.Map(3 * kHugeBytes);
   if (!mapped.has_value()) return;  // then the first window tells
   const uint64_t source = RoundUp(*mapped, kHugeBytes), target = source + kHugeBytes;
@@ -126,8 +142,10 @@ void Budget::MeasureHuge(Engine& engine, int16_t node) {
   // (A child that is forked meanwhile would keep it for good.)
   (void)engine.kernel.Advise({*mapped, 3 * kHugeBytes}, kernel::Advice::kDontFork);
   (void)engine.kernel.Advise(both, kernel::Advice::kHugePage);
-  if (node >= 0) (void)engine.kernel.PreferNode({target, kHugeBytes}, Node{node});
-  if (engine.headroom.Grants(engine.kernel, Node{node}, both.length) &&
+  const Node from{pair().source}, to{pair().target};
+  if (from.id >= 0) (void)engine.kernel.PreferNode({source, kHugeBytes}, from);
+  if (to.id >= 0) (void)engine.kernel.PreferNode({target, kHugeBytes}, to);
+  if (engine.headroom.Grants(engine.kernel, to, both.length) &&
       engine.kernel.Advise(both, kernel::Advice::kPopulateWrite) == kernel::Errno::kOk) {
     const uint64_t copy_ns = LongestOf(
                                  engine.kernel, [&] { PushOutOfCaches(both); },
@@ -143,19 +161,22 @@ void Budget::MeasureHuge(Engine& engine, int16_t node) {
 }
 
 void Budget::ForetellHuge(uint64_t copy_ns, uint64_t compare_ns) {
-  huge_copy_ns_ = copy_ns;
+  Pair& now = pairs_[pair_];
+  now.huge_copy_ns = copy_ns;
   const bool shorter = copy_ns > max_stall_ns_ && compare_ns < copy_ns;
   const bool ahead = precopy_ == Precopy::kAlways || (precopy_ == Precopy::kAuto && shorter);
-  huge_needs_precopy_ = ahead && shorter && (compare_ns <= max_stall_ns_ || forced_);
-  huge_.Foretell(ahead ? compare_ns : copy_ns);
+  now.huge_needs_precopy = ahead && shorter && (compare_ns <= max_stall_ns_ || forced_);
+  now.huge.Foretell(ahead ? compare_ns : copy_ns);
 }
 
 uint64_t Budget::SmallestThatWouldDo() const {
   uint64_t most = 0;
-  for (const Pace* pace : {&small_, &huge_})
-    if (pace->is_over() && pace->single_ns() > most) most = pace->single_ns();
-  // Some were left because they change too fast to be copied ahead.
-  if (huge_needs_precopy_ && huge_copy_ns_ > most) most = huge_copy_ns_;
+  for (const Pair& each : std::span(pairs_, pair_count_)) {
+    for (const Pace* pace : {&each.small, &each.huge})
+      if (pace->is_over() && pace->single_ns() > most) most = pace->single_ns();
+    // Some were left because they change too fast to be copied ahead.
+    if (each.huge_needs_precopy && each.huge_copy_ns > most) most = each.huge_copy_ns;
+  }
   return most * 5 / 4;
 }
 

@@ -56,12 +56,16 @@ class Budget {
  public:
   void Begin(const Job& job);
 
+  // What follows is about moves from one node to another, as the next batch; negative: unknown, or
+  // there is only one.
+  void UsePair(int16_t source, int16_t target);
+
   bool is_limited() const { return max_stall_ns_ > 0; }
   // How far a batch may reach that starts here.
   uint64_t EndOfSmall(uint64_t start) const;
-  uint64_t HugeBytes() const { return huge_.folios() * kHugeBytes; }
+  uint64_t HugeBytes() const { return pair().huge.folios() * kHugeBytes; }
   // No batch of these, however small, keeps the budget.
-  bool IsOver(bool huge) const { return !forced_ && (huge ? huge_ : small_).is_over(); }
+  bool IsOver(bool huge) const { return !forced_ && (huge ? pair().huge : pair().small).is_over(); }
   // Is a move_pages(2) call of so many pages long enough that `more` are for another one?
   bool IsFull(uint64_t pages, uint64_t more) const {
     return is_limited() && pages > 0 && pages + more > kernel_.folios();
@@ -69,10 +73,10 @@ class Budget {
 
   // Are such pages copied ahead of their window?
   bool Precopies(bool huge) const {
-    return precopy_ == Precopy::kAlways || (huge && huge_needs_precopy_);
+    return precopy_ == Precopy::kAlways || (huge && pair().huge_needs_precopy);
   }
   // And only so do they keep the budget.
-  bool NeedsPrecopy(bool huge) const { return huge && huge_needs_precopy_ && !forced_; }
+  bool NeedsPrecopy(bool huge) const { return huge && pair().huge_needs_precopy && !forced_; }
 
   // A window with so many folios has closed. True: it was longer than it may be.
   bool NoteWindow(bool huge, uint64_t folios, uint64_t window_ns);
@@ -80,21 +84,31 @@ class Budget {
   void ForetellHuge(uint64_t copy_ns, uint64_t compare_ns);
   void NoteKernelCall(uint64_t pages, uint64_t took_ns);
   // Before the first huge page: how long its window would be, by copying one between pages of the
-  // engine's own, the target on `node`; and if it was copied ahead. A job that has done so already,
-  // or has no budget: nothing.
-  void MeasureHuge(Engine& engine, int16_t node);
+  // engine's own on these nodes; and if it was copied ahead. A job that has done so already, or has
+  // no budget: nothing.
+  void MeasureHuge(Engine& engine);
 
   // The smallest budget by which pages that were left for it would be moved; 0: none was left.
   uint64_t SmallestThatWouldDo() const;
 
  private:
+  // What is known of moves between two nodes.
+  struct Pair {
+    int16_t source = -1, target = -1;
+    Pace small, huge;
+    bool huge_measured = false, huge_needs_precopy = false;
+    uint64_t huge_copy_ns = 0;  // of a window with one huge page that is not copied ahead
+  };
+  const Pair& pair() const { return pairs_[pair_]; }
+
   uint64_t max_stall_ns_ = 0;  // 0: none; then batches are as large as batch_bytes_
   uint64_t batch_bytes_ = kBatchBytesDefault;
   bool forced_ = false;  // what does not fit even by itself is moved all the same
   Precopy precopy_ = Precopy::kNever;
-  bool huge_measured_ = false, huge_needs_precopy_ = false;
-  uint64_t huge_copy_ns_ = 0;  // of a window with one huge page that is not copied ahead
-  Pace small_, huge_, kernel_;
+  Pair fresh_;  // of which nothing is known yet
+  uint32_t pair_ = 0, pair_count_ = 1;
+  Pair pairs_[kPacesMax];
+  Pace kernel_;
 };
 
 }  // namespace drover::flow

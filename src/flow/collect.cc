@@ -178,8 +178,21 @@ bool Collector::CutPiece(Piece* piece) {
     stretch_.length = 0;
     return false;
   }
+  CutToPace(piece);
   stretch_ = {piece->range.end(), end - piece->range.end()};
   return true;
+}
+
+void Collector::CutToPace(Piece* piece) const {
+  const uint64_t pages = piece->range.length / kPageBytes;
+  uint64_t first = 0;
+  while (first < pages && piece->target[first] < 0) ++first;
+  if (piece->source < 0 || first == pages) return;
+  engine_.budget.UsePair(piece->source, piece->target[first]);
+  const uint64_t start = piece->range.start;
+  const uint64_t end =
+      piece->huge ? start + engine_.budget.HugeBytes() : engine_.budget.EndOfSmall(start);
+  if (end < piece->range.end()) piece->range.length = end - start;
 }
 
 // The node of the spread that has got the least for its weight.
@@ -210,6 +223,7 @@ int16_t Collector::TargetOf(int32_t node, int16_t of_spread) const {
 kernel::Errno Collector::FindTargets(Piece* piece, uint64_t regions) {
   const uint64_t pages = piece->range.length / kPageBytes;
   const uint64_t step = piece->huge ? kPagesPerHuge : 1;
+  piece->source = -1;
   for (uint64_t i = 0; i < pages; ++i) piece->target[i] = Piece::kAbsent;
   uint64_t asked = 0;
   for (uint64_t k = 0; k < regions; ++k) {
@@ -225,6 +239,7 @@ kernel::Errno Collector::FindTargets(Piece* piece, uint64_t regions) {
   if (asked == 0 || (placement.same && placement.node_count <= 1)) return Errno::kOk;
   const Errno error = engine_.kernel.QueryNodes({engine_.addresses, asked}, {engine_.nodes, asked});
   if (error != Errno::kOk) return error;
+  piece->source = static_cast<int16_t>(engine_.nodes[0]);
   const int16_t of_spread = NextOfSpread(asked);  // a piece stays together
   for (uint64_t k = 0; k < asked; ++k) {
     const int16_t target = TargetOf(engine_.nodes[k], of_spread);

@@ -15,6 +15,7 @@ struct Piece {
   bool huge = false;
   // kNone: the own path can take this mapping; else why not.
   Why not_own = Why::kNone;
+  int16_t source = -1;  // the node of its first page; negative: not asked
   // Of each page: its target node (>= 0), or one of these.
   static constexpr int16_t kAbsent = -1;    // nothing there, or not asked for
   static constexpr int16_t kAnywhere = -2;  // present; no particular node (one-node machine)
@@ -49,6 +50,8 @@ class Collector {
   // Cuts the first piece with a present page off the stretch; false: none is left in it.
   bool CutPiece(Piece* piece);
   std::optional<kernel::PageRegion> FindFirst();
+  // No further than the pace between its nodes allows, which are known only now.
+  void CutToPace(Piece* piece) const;
   [[nodiscard]] kernel::Errno FindTargets(Piece* piece, uint64_t regions);
   int16_t TargetOf(int32_t node, int16_t of_spread) const;
   int16_t NextOfSpread(uint64_t pages);

@@ -24,6 +24,8 @@ inline constexpr uint32_t kFollowedRangesMax = 64;
 // Of a window: time that the mover had no CPU, from which on it is called preempted.
 inline constexpr uint64_t kLostCpuNs = 20'000;
 inline constexpr uint64_t kMaxStallNsLeast = 10'000, kMaxStallNsMost = 10'000'000'000;
+// Pairs of nodes that have a pace of their own under a stall budget; the others share the last.
+inline constexpr uint32_t kPacesMax = 16;
 // Looks at a batch that was copied ahead of its window, the first copy included, before pages that
 // go on changing are left as over the budget.
 inline constexpr int kPrecopyRoundsMax = 3;

@@ -38,7 +38,8 @@ void PieceMover::MoveTo(int16_t target) {
   JobResult& result = *engine_.result;
   if (piece.huge && engine_.huge_disabled && piece.not_own == Why::kNone)
     piece.not_own = Why::kHugeDisabled;
-  if (piece.huge && piece.not_own == Why::kNone) engine_.budget.MeasureHuge(engine_, target);
+  engine_.budget.UsePair(piece.source, target);
+  if (piece.huge && piece.not_own == Why::kNone) engine_.budget.MeasureHuge(engine_);
   if (piece.not_own == Why::kNone && engine_.budget.IsOver(piece.huge))
     piece.not_own = Why::kOverBudget;
   if (engine_.time_is_up) piece.not_own = Why::kTimeIsUp;

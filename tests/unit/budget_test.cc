@@ -143,6 +143,44 @@ TEST(Budget, CopiesAheadAsItIsTold) {
   EXPECT_FALSE(forced.IsOver(true));
 }
 
+TEST(Budget, HasAPaceForEachPairOfNodes) {
+  Job job;
+  job.max_stall_ns = kLimitNs;
+  Budget budget;
+  budget.Begin(job);
+  budget.UsePair(0, 1);
+  for (int i = 0; i < 20; ++i) (void)budget.NoteWindow(false, 8, 8 * 100);  // a fast one
+  const uint64_t fast = budget.EndOfSmall(0);
+  budget.ForetellHuge(kLimitNs / 2, kLimitNs / 4);
+  budget.UsePair(2, 1);
+  const uint64_t fresh = budget.EndOfSmall(0);
+  EXPECT_LT(fresh, fast);
+  EXPECT_EQ(fresh, 8 * kPageBytes);
+  (void)budget.NoteWindow(false, 8, 2 * kLimitNs);
+  budget.ForetellHuge(2 * kLimitNs, 2 * kLimitNs);
+  EXPECT_TRUE(budget.IsOver(true));
+  EXPECT_LT(budget.EndOfSmall(0), fresh);
+  budget.UsePair(0, 1);
+  EXPECT_EQ(budget.EndOfSmall(0), fast) << "it has not been slow";
+  EXPECT_FALSE(budget.IsOver(true));
+  EXPECT_EQ(budget.SmallestThatWouldDo(), 2 * kLimitNs * 5 / 4);
+}
+
+TEST(Budget, SharesTheLastPaceWhereThereAreMorePairs) {
+  Job job;
+  job.max_stall_ns = kLimitNs;
+  Budget budget;
+  budget.Begin(job);
+  for (int16_t target = 0; target < 64; ++target) {
+    budget.UsePair(0, target);
+    (void)budget.NoteWindow(false, 8, 2 * kLimitNs);
+  }
+  budget.UsePair(0, 63);
+  EXPECT_LT(budget.EndOfSmall(0), 8 * kPageBytes);
+  budget.UsePair(0, 0);
+  EXPECT_LT(budget.EndOfSmall(0), 8 * kPageBytes);
+}
+
 TEST(WriteRate, IsHighAtOnceAndFallsSlowly) {
   WriteRate rate;
   EXPECT_FALSE(rate.is_high());
