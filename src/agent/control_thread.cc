@@ -108,6 +108,7 @@ bool Control::Open() {
     return false;
   }
   (void)kernel_.OpenFiles();
+  kernel_.OpenMemory();
   OpenRights();
   const uint64_t wake_mask = uint64_t{1} << (kWakeSignal - 1);
   signals_ = static_cast<int>(

@@ -71,8 +71,8 @@ class Kernel {
   [[nodiscard]] virtual Result<Mapping> NextMapping(uint64_t address) = 0;
 
   // Reads memory of the process as a debugger would (pread of /proc/self/mem), so that what is gone
-  // is an error and no signal. A page that is absent may come in, as by a touch. kBadDescriptor:
-  // this process could not open the file. (Copies through a buffer: half as fast as a copy.)
+  // is an error and no signal. A page that is absent may come in, as by a touch. kAccess: this
+  // process may not open the file. (It copies through a buffer, half as fast as a plain copy.)
   [[nodiscard]] virtual Errno ReadMemory(uint64_t from, uint64_t to, uint64_t length) = 0;
 
   // ---- nodes

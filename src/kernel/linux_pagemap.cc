@@ -23,17 +23,6 @@ Errno LinuxKernel::ReadEntries(uint64_t start, std::span<PageEntry> entries) {
   return Errno::kOk;
 }
 
-Errno LinuxKernel::ReadMemory(uint64_t from, uint64_t to, uint64_t length) {
-  for (uint64_t at = 0; at < length;) {
-    const int64_t got =
-        RawSyscallRetry(__NR_pread64, Arg(descriptors_.memory), to + at, length - at, from + at);
-    if (got < 0) return ErrnoOf(got);
-    if (got == 0) return Errno::kFault;
-    at += static_cast<uint64_t>(got);
-  }
-  return Errno::kOk;
-}
-
 Result<uint64_t> LinuxKernel::Scan(Range range, uint64_t required, uint64_t forbidden,
                                    uint64_t report, std::span<PageRegion> regions,
                                    uint64_t* walk_end) {

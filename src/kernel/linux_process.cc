@@ -102,9 +102,28 @@ Errno LinuxKernel::OpenFiles() {
     if (made < 0) return ErrnoOf(made);
     descriptors_.interrupt = static_cast<int>(made);
   }
-  if (pid_ == 0 && descriptors_.memory < 0)
-    descriptors_.memory = Open("/proc/self/mem", O_RDONLY).value_or(-1);
   return Errno::kOk;
+}
+
+void LinuxKernel::OpenMemory() {
+  if (descriptors_.memory < 0) descriptors_.memory = Open("/proc/self/mem", O_RDONLY).value_or(-1);
+}
+
+Errno LinuxKernel::ReadMemory(uint64_t from, uint64_t to, uint64_t length) {
+  int memory = descriptors_.memory;
+  if (memory < 0) {
+    const auto opened = Open("/proc/self/mem", O_RDONLY);
+    if (!opened.has_value()) return opened.error();
+    memory = *opened;
+  }
+  Errno error = Errno::kOk;
+  for (uint64_t at = 0; at < length && error == Errno::kOk;) {
+    const int64_t got = RawSyscallRetry(__NR_pread64, Arg(memory), to + at, length - at, from + at);
+    error = got == 0 ? Errno::kFault : ErrnoOf(got);
+    if (got > 0) at += static_cast<uint64_t>(got);
+  }
+  if (memory != descriptors_.memory) RawSyscall(__NR_close, Arg(memory));
+  return error;
 }
 
 void LinuxKernel::Close() {

@@ -1,6 +1,8 @@
 // Pages that are copied ahead, of a program that writes to them meanwhile.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "drover/engine.h"
 #include "live/checked_memory.h"
 #include "live/command.h"
@@ -48,6 +50,11 @@ TEST(Precopy, KeepsHugePagesWhole) {
     EXPECT_GT(moved->pages_changed, 0u) << "nobody has written";
   }
   EXPECT_EQ(HugePages(memory.range()), memory.pages() / 512);
+  for (const auto& descriptor : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    EXPECT_FALSE(std::filesystem::read_symlink(descriptor, gone).string().ends_with("/mem"))
+        << "a child would inherit it";
+  }
   EXPECT_EQ(memory.StopThreadsAndCountWrongWords(), 0u);
 }
 
