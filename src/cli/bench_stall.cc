@@ -104,6 +104,7 @@ std::expected<void, Error> Draw(const std::vector<bench::StallRow>& rows, const 
 
 int BenchStall(const BenchStallOptions& options) {
   bench::StallOptions wanted = options.wanted;
+  wanted.precopy = options.precopy.value();
   wanted.max_stalls_us.clear();
   for (const std::string& text : options.max_stalls) {
     const auto us = ParseStall(text);

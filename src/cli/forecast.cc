@@ -68,6 +68,7 @@ class Trial {
     request_.batch_bytes = job.batch_bytes;
     request_.migrator = migrator;
     request_.max_stall_us = static_cast<double>(job.max_stall_ns) / 1e3;
+    request_.precopy = static_cast<Precopy>(job.precopy);
     request_.over_budget = job.max_stall_ns > 0;  // the plan has left those out already
   }
 

@@ -151,6 +151,15 @@ void PutAside::LeaveOutOthers(Piece* piece) {
   }
 }
 
+// Negative: there is only one, or it is not known.
+int16_t PutAside::NodeOf(uint64_t page) const {
+  int32_t node = -1;
+  if (engine_.job->placement.node_count <= 1 ||
+      engine_.kernel.QueryNodes({&page, 1}, {&node, 1}) != Errno::kOk || node < 0)
+    return -1;
+  return static_cast<int16_t>(node);
+}
+
 bool PutAside::Next(Piece* piece) {
   while (at_ < count_ && !FindMapping(runs_[at_])) {
     if (error_ != Errno::kOk) return false;
@@ -158,8 +167,8 @@ bool PutAside::Next(Piece* piece) {
   }
   if (at_ == count_) return false;
   const AgainRun& run = runs_[at_];
-  piece->source = -1;
-  engine_.budget.UsePair(piece->source, run.target);
+  const int16_t source = NodeOf(run.address);
+  engine_.budget.UsePair(source, run.target);
   uint64_t end = HugeEnd(run);
   piece->huge = end > run.address;
   if (!piece->huge) {
@@ -172,6 +181,7 @@ bool PutAside::Next(Piece* piece) {
   piece->not_own = WhyNotOwn(mapping_);
   if (piece->not_own == Why::kNone) piece->not_own = WhyUnlike(engine_, run.address);
   Fill(piece, end);
+  for (uint64_t i = 0; i < piece->range.length / kPageBytes; ++i) piece->source[i] = source;
   LeaveOutOthers(piece);
   return true;
 }

@@ -35,6 +35,7 @@ class PutAside {
  private:
   bool FindMapping(AgainRun& run);
   uint64_t HugeEnd(const AgainRun& run);
+  int16_t NodeOf(uint64_t page) const;
   void Fill(Piece* piece, uint64_t end);
   void LeaveOutOthers(Piece* piece);
 

@@ -60,6 +60,7 @@ struct Batch {
   bool follows_more = false;           // and others, for which there was no room
   bool for_engines = false;            // no copy engine holds its addresses, so one may
   bool precopied = false;              // the CPU has copied, and compares in the window
+  uint64_t changed = 0;                // pages of these that it has copied again
   bool has_others = false;             // targets in the other pool
   bool guarded = false;                // set to MADV_DONTFORK by the engine
   PageState state[kBatchPagesMax];

@@ -65,7 +65,9 @@ void Pace::Note(uint64_t folios, uint64_t took_ns) {
   uint64_t fit = slow_ns_ == 0 ? most_ : limit_ns_ * aim_ / 1024 / slow_ns_;
   // A window costs something by itself, so the few folios of a small one seem slow: one more is
   // tried as long as the last ones have fitted.
-  if (fit <= folios && folios >= next_ && took_ns <= limit_ns_ * aim_ / 1024) fit = folios + 1;
+  if (fit <= folios && folios >= next_ && took_ns <= limit_ns_ * aim_ / 1024 &&
+      took_ns + each_ns <= limit_ns_)
+    fit = folios + 1;
   next_ = Least(Least(fit, 2 * next_), most_);
   if (next_ == 0) next_ = 1;
 }
@@ -95,13 +97,14 @@ void Budget::Begin(const Job& job) {
   fresh_ = Pair();
   fresh_.small = Pace(max_stall_ns_, adapts ? Least(kFirstSmall, most) : most, most, kSmallIsOver);
   fresh_.huge = Pace(max_stall_ns_, adapts ? 1 : most_huge, most_huge, kHugeIsOver);
-  pairs_[0] = fresh_;
-  pair_ = 0;
-  pair_count_ = 1;
+  fresh_.huge_ahead = precopy_ == Precopy::kAlways;
+  pair_ = pair_count_ = 0;
   kernel_ = Pace(max_stall_ns_, kFirstKernel, kKernelChunkPages, kSmallIsOver);
 }
 
 void Budget::UsePair(int16_t source, int16_t target) {
+  if (source < 0) source = -1;
+  if (target < 0) target = -1;
   for (pair_ = 0; pair_ < pair_count_; ++pair_)
     if (pairs_[pair_].source == source && pairs_[pair_].target == target) return;
   if (pair_count_ == kPacesMax) {
@@ -114,6 +117,12 @@ void Budget::UsePair(int16_t source, int16_t target) {
   pairs_[pair_].target = target;
 }
 
+void Budget::UseWidest(bool huge) {
+  const auto folios = [huge](const Pair& each) { return (huge ? each.huge : each.small).folios(); };
+  for (uint32_t i = 0; i < pair_count_; ++i)
+    if (folios(pairs_[i]) > folios(pairs_[pair_])) pair_ = i;
+}
+
 uint64_t Budget::EndOfSmall(uint64_t start) const {
   const uint64_t folios = pair().small.folios();
   if (!is_limited()) return RoundDown(start, batch_bytes_) + batch_bytes_;
@@ -123,9 +132,8 @@ uint64_t Budget::EndOfSmall(uint64_t start) const {
   return folios < kPagesPerHuge ? Least(end, table_end) : RoundDown(end, kHugeBytes);
 }
 
-bool Budget::NoteWindow(bool huge, uint64_t folios, uint64_t window_ns) {
-  (huge ? pairs_[pair_].huge : pairs_[pair_].small).Note(folios, window_ns);
-  return is_limited() && window_ns > max_stall_ns_;
+void Budget::NoteWindow(bool huge, uint64_t folios, uint64_t window_ns) {
+  (huge ? pair().huge : pair().small).Note(folios, window_ns);
 }
 
 void Budget::NoteKernelCall(uint64_t pages, uint64_t took_ns) {
@@ -134,7 +142,7 @@ void Budget::NoteKernelCall(uint64_t pages, uint64_t took_ns) {
 
 void Budget::MeasureHuge(Engine& engine) {
   if (!is_limited() || pair().huge_measured) return;
-  pairs_[pair_].huge_measured = true;
+  pair().huge_measured = true;
   const auto mapped = engine.kernel.Map(3 * kHugeBytes);
   if (!mapped.has_value()) return;  // then the first window tells
   const uint64_t source = RoundUp(*mapped, kHugeBytes), target = source + kHugeBytes;
@@ -146,6 +154,7 @@ void Budget::MeasureHuge(Engine& engine) {
   if (from.id >= 0) (void)engine.kernel.PreferNode({source, kHugeBytes}, from);
   if (to.id >= 0) (void)engine.kernel.PreferNode({target, kHugeBytes}, to);
   if (engine.headroom.Grants(engine.kernel, to, both.length) &&
+      engine.headroom.Grants(engine.kernel, from, both.length) &&
       engine.kernel.Advise(both, kernel::Advice::kPopulateWrite) == kernel::Errno::kOk) {
     const uint64_t copy_ns = LongestOf(
                                  engine.kernel, [&] { PushOutOfCaches(both); },
@@ -153,7 +162,7 @@ void Budget::MeasureHuge(Engine& engine) {
                              engine.result->copy_threads;
     migrators::Folio folio{source, target, kHugeBytes, false};
     const uint64_t compare_ns = LongestOf(
-        engine.kernel, [&] { engine.copy.small(target, source, kHugeBytes); },
+        engine.kernel, [&] { (void)engine.kernel.ReadMemory(source, target, kHugeBytes); },
         [&] { (void)CopyChanged({&folio, 1}, engine.copy.small); });
     ForetellHuge(copy_ns, compare_ns);
   }
@@ -161,12 +170,16 @@ void Budget::MeasureHuge(Engine& engine) {
 }
 
 void Budget::ForetellHuge(uint64_t copy_ns, uint64_t compare_ns) {
-  Pair& now = pairs_[pair_];
+  Pair& now = pair();
   now.huge_copy_ns = copy_ns;
-  const bool shorter = copy_ns > max_stall_ns_ && compare_ns < copy_ns;
-  const bool ahead = precopy_ == Precopy::kAlways || (precopy_ == Precopy::kAuto && shorter);
-  now.huge_needs_precopy = ahead && shorter && (compare_ns <= max_stall_ns_ || forced_);
-  now.huge.Foretell(ahead ? compare_ns : copy_ns);
+  const bool over = is_limited() && copy_ns > max_stall_ns_, shorter = compare_ns < copy_ns;
+  const bool fits = compare_ns <= max_stall_ns_ || (forced_ && shorter);
+  // (Several threads may copy faster than one compares.)
+  now.huge_ahead = (precopy_ == Precopy::kAlways && (over ? shorter : fits)) ||
+                   (precopy_ == Precopy::kAuto && over && shorter && fits);
+  now.huge_needs_precopy = now.huge_ahead && over;
+  const bool possible = precopy_ != Precopy::kNever && shorter && over;
+  now.huge.Foretell(now.huge_ahead || possible ? compare_ns : copy_ns);
 }
 
 uint64_t Budget::SmallestThatWouldDo() const {

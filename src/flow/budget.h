@@ -59,6 +59,8 @@ class Budget {
   // What follows is about moves from one node to another, as the next batch; negative: unknown, or
   // there is only one.
   void UsePair(int16_t source, int16_t target);
+  // Those that move most at a time, of the pairs that there have been.
+  void UseWidest(bool huge);
 
   bool is_limited() const { return max_stall_ns_ > 0; }
   // How far a batch may reach that starts here.
@@ -73,19 +75,20 @@ class Budget {
 
   // Are such pages copied ahead of their window?
   bool Precopies(bool huge) const {
-    return precopy_ == Precopy::kAlways || (huge && pair().huge_needs_precopy);
+    return huge ? pair().huge_ahead : precopy_ == Precopy::kAlways;
   }
   // And only so do they keep the budget.
   bool NeedsPrecopy(bool huge) const { return huge && pair().huge_needs_precopy && !forced_; }
 
-  // A window with so many folios has closed. True: it was longer than it may be.
-  bool NoteWindow(bool huge, uint64_t folios, uint64_t window_ns);
+  bool IsTooLong(uint64_t window_ns) const { return is_limited() && window_ns > max_stall_ns_; }
+  // A window with so many folios has closed, from which the next ones may be foretold.
+  void NoteWindow(bool huge, uint64_t folios, uint64_t window_ns);
   // What a window with one huge page takes by measure, if it is copied and if it was copied ahead.
   void ForetellHuge(uint64_t copy_ns, uint64_t compare_ns);
   void NoteKernelCall(uint64_t pages, uint64_t took_ns);
-  // Before the first huge page: how long its window would be, by copying one between pages of the
-  // engine's own on these nodes; and if it was copied ahead. A job that has done so already, or has
-  // no budget: nothing.
+  // Before the first huge page of a pair: how long its window would be, by copying one between
+  // pages of the engine's own on these nodes; and if it was copied ahead. Without a budget:
+  // nothing.
   void MeasureHuge(Engine& engine);
 
   // The smallest budget by which pages that were left for it would be moved; 0: none was left.
@@ -96,17 +99,23 @@ class Budget {
   struct Pair {
     int16_t source = -1, target = -1;
     Pace small, huge;
-    bool huge_measured = false, huge_needs_precopy = false;
-    uint64_t huge_copy_ns = 0;  // of a window with one huge page that is not copied ahead
+    bool huge_measured = false;
+    bool huge_ahead = false;          // copied ahead
+    bool huge_needs_precopy = false;  // and only so within the budget
+    uint64_t huge_copy_ns = 0;        // of a window with one huge page that is not copied ahead
   };
-  const Pair& pair() const { return pairs_[pair_]; }
+  const Pair& pair() const { return pair_count_ == 0 ? fresh_ : pairs_[pair_]; }
+  Pair& pair() {
+    if (pair_count_ == 0) UsePair(-1, -1);
+    return pairs_[pair_];
+  }
 
   uint64_t max_stall_ns_ = 0;  // 0: none; then batches are as large as batch_bytes_
   uint64_t batch_bytes_ = kBatchBytesDefault;
   bool forced_ = false;  // what does not fit even by itself is moved all the same
   Precopy precopy_ = Precopy::kNever;
   Pair fresh_;  // of which nothing is known yet
-  uint32_t pair_ = 0, pair_count_ = 1;
+  uint32_t pair_ = 0, pair_count_ = 0;
   Pair pairs_[kPacesMax];
   Pace kernel_;
 };

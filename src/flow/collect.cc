@@ -142,6 +142,7 @@ bool Collector::CutPiece(Piece* piece) {
   const bool huge = (first.categories & kPageHuge) != 0 && first.start % kHugeBytes == 0 &&
                     first.end - first.start >= kHugeBytes;
   uint64_t piece_end;
+  engine_.budget.UseWidest(huge);  // which of them it is shows in its nodes
   if (huge) {
     const uint64_t room = engine_.budget.HugeBytes();
     const uint64_t whole_end = RoundDown(first.end, kHugeBytes);
@@ -178,25 +179,27 @@ bool Collector::CutPiece(Piece* piece) {
     stretch_.length = 0;
     return false;
   }
-  CutToPace(piece);
   stretch_ = {piece->range.end(), end - piece->range.end()};
   return true;
 }
 
 void Collector::CutToPace(Piece* piece) const {
-  const uint64_t pages = piece->range.length / kPageBytes;
-  uint64_t first = 0;
-  while (first < pages && piece->target[first] < 0) ++first;
-  if (piece->source < 0 || first == pages) return;
-  engine_.budget.UsePair(piece->source, piece->target[first]);
-  const uint64_t start = piece->range.start;
-  const uint64_t end =
-      piece->huge ? start + engine_.budget.HugeBytes() : engine_.budget.EndOfSmall(start);
-  if (end < piece->range.end()) piece->range.length = end - start;
+  const uint64_t start = piece->range.start, pages = piece->range.length / kPageBytes;
+  Budget& budget = engine_.budget;
+  for (uint64_t i = 0, last = pages; i < pages; ++i) {
+    if (piece->target[i] < 0 && piece->target[i] != Piece::kAnywhere) continue;
+    const bool seen = last < pages && piece->source[i] == piece->source[last] &&
+                      piece->target[i] == piece->target[last];
+    last = i;
+    if (seen) continue;
+    budget.UsePair(piece->source[i], piece->target[i]);
+    const uint64_t end = piece->huge ? start + budget.HugeBytes() : budget.EndOfSmall(start);
+    if (end < piece->range.end()) piece->range.length = end - start;
+  }
 }
 
 // The node of the spread that has got the least for its weight.
-int16_t Collector::NextOfSpread(uint64_t pages) {
+int16_t Collector::NextOfSpread() const {
   const Placement& placement = engine_.job->placement;
   if (placement.spread_count == 0) return Piece::kAbsent;
   uint32_t best = 0;
@@ -204,7 +207,6 @@ int16_t Collector::NextOfSpread(uint64_t pages) {
     if (engine_.spread_given[i] * placement.spread_weight[best] <
         engine_.spread_given[best] * placement.spread_weight[i])
       best = i;
-  engine_.spread_given[best] += pages;
   return placement.spread[best];
 }
 
@@ -223,8 +225,7 @@ int16_t Collector::TargetOf(int32_t node, int16_t of_spread) const {
 kernel::Errno Collector::FindTargets(Piece* piece, uint64_t regions) {
   const uint64_t pages = piece->range.length / kPageBytes;
   const uint64_t step = piece->huge ? kPagesPerHuge : 1;
-  piece->source = -1;
-  for (uint64_t i = 0; i < pages; ++i) piece->target[i] = Piece::kAbsent;
+  for (uint64_t i = 0; i < pages; ++i) piece->target[i] = Piece::kAbsent, piece->source[i] = -1;
   uint64_t asked = 0;
   for (uint64_t k = 0; k < regions; ++k) {
     const auto& region = engine_.regions[k];
@@ -236,16 +237,26 @@ kernel::Errno Collector::FindTargets(Piece* piece, uint64_t regions) {
     }
   }
   const Placement& placement = engine_.job->placement;
-  if (asked == 0 || (placement.same && placement.node_count <= 1)) return Errno::kOk;
+  if (asked == 0 || (placement.same && placement.node_count <= 1)) {
+    CutToPace(piece);
+    return Errno::kOk;
+  }
   const Errno error = engine_.kernel.QueryNodes({engine_.addresses, asked}, {engine_.nodes, asked});
   if (error != Errno::kOk) return error;
-  piece->source = static_cast<int16_t>(engine_.nodes[0]);
-  const int16_t of_spread = NextOfSpread(asked);  // a piece stays together
+  const int16_t of_spread = NextOfSpread();  // a piece stays together
   for (uint64_t k = 0; k < asked; ++k) {
     const int16_t target = TargetOf(engine_.nodes[k], of_spread);
     const uint64_t i = (engine_.addresses[k] - piece->range.start) / kPageBytes;
-    for (uint64_t j = i; j < i + step; ++j) piece->target[j] = target;
+    for (uint64_t j = i; j < i + step; ++j) {
+      piece->target[j] = target;
+      piece->source[j] =
+          engine_.nodes[k] < 0 ? int16_t{-1} : static_cast<int16_t>(engine_.nodes[k]);
+    }
   }
+  CutToPace(piece);
+  for (uint32_t node = 0; node < placement.spread_count; ++node)
+    for (uint64_t k = 0; k < asked && placement.spread[node] == of_spread; ++k)
+      engine_.spread_given[node] += engine_.addresses[k] < piece->range.end() ? 1 : 0;
   return Errno::kOk;
 }
 

@@ -15,13 +15,20 @@ struct Piece {
   bool huge = false;
   // kNone: the own path can take this mapping; else why not.
   Why not_own = Why::kNone;
-  int16_t source = -1;  // the node of its first page; negative: not asked
   // Of each page: its target node (>= 0), or one of these.
   static constexpr int16_t kAbsent = -1;    // nothing there, or not asked for
   static constexpr int16_t kAnywhere = -2;  // present; no particular node (one-node machine)
   static constexpr int16_t kThereAlready = -3;
   static constexpr int16_t kCutHuge = -4;  // part of a huge page that the request cuts
   int16_t target[kBatchPagesMax];
+  int16_t source[kBatchPagesMax];  // its node; negative: there is only one, or it is not known
+
+  // The node of the first page that goes to `to`.
+  int16_t SourceFor(int16_t to) const {
+    uint64_t i = 0;
+    while (i < range.length / kPageBytes && target[i] != to) ++i;
+    return i < range.length / kPageBytes ? source[i] : int16_t{-1};
+  }
 };
 
 // Why the own path cannot take pages of this mapping, by what /proc/PID/maps says of it; kNone: it
@@ -50,11 +57,11 @@ class Collector {
   // Cuts the first piece with a present page off the stretch; false: none is left in it.
   bool CutPiece(Piece* piece);
   std::optional<kernel::PageRegion> FindFirst();
-  // No further than the pace between its nodes allows, which are known only now.
+  // No further than the slowest pace between its nodes allows, which are known only now.
   void CutToPace(Piece* piece) const;
   [[nodiscard]] kernel::Errno FindTargets(Piece* piece, uint64_t regions);
   int16_t TargetOf(int32_t node, int16_t of_spread) const;
-  int16_t NextOfSpread(uint64_t pages);
+  int16_t NextOfSpread() const;
   uint64_t forbidden() const;
 
   Engine& engine_;

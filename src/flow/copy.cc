@@ -163,10 +163,10 @@ void CopyInstead(Engine& engine, std::span<Folio> folios) {
 // Of a batch that was copied ahead of its window.
 void CopyWhatChanged(Engine& engine, std::span<Folio> folios) {
   const uint64_t pages = migrators::BytesOf(folios) / kPageBytes;
-  const uint64_t changed = CopyChanged(folios, engine.copy.small);
-  engine.write_rate.Note(changed, pages);
+  engine.batch.changed = CopyChanged(folios, engine.copy.small);
+  engine.write_rate.Note(engine.batch.changed, pages);
   engine.result->pages_precopied += pages;
-  engine.result->pages_changed += changed;
+  engine.result->pages_changed += engine.batch.changed;
 }
 
 }  // namespace

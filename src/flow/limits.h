@@ -33,7 +33,7 @@ inline constexpr int kPrecopyRoundsMax = 3;
 inline constexpr uint64_t kPrecopyChangedMost = 128;
 // What is read at a time for such a look.
 inline constexpr uint64_t kPrecopyStepBytes = 16u << 10;
-// Tries to end the registration of the engine's own memory, which only a lack of memory can refuse.
+// Tries to end a registration that only a lack of memory refuses.
 inline constexpr uint32_t kUnregisterTriesMax = 64;
 // Looks behind a mapping that grows again and again while its registration is ended.
 inline constexpr uint32_t kGrowthTriesMax = 64;

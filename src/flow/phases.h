@@ -10,8 +10,8 @@ namespace drover::flow {
 void Prepare(Engine& engine);
 
 // precopy: where the batch is so marked, every wanted page into its target while the program goes
-// on (precopy.h).
-void CopyAhead(Engine& engine);
+// on (precopy.h). False: all of it changes so fast that it is left for the budget.
+[[nodiscard]] bool CopyAhead(Engine& engine);
 
 // isolate, first half: registers live range and area, then looks at the pages again (only now can
 // no new huge zero page appear, and every later change is told by an event) and sorts out what

@@ -38,9 +38,12 @@ void PieceMover::MoveTo(int16_t target) {
   JobResult& result = *engine_.result;
   if (piece.huge && engine_.huge_disabled && piece.not_own == Why::kNone)
     piece.not_own = Why::kHugeDisabled;
-  engine_.budget.UsePair(piece.source, target);
+  engine_.budget.UsePair(piece.SourceFor(target), target);
   if (piece.huge && piece.not_own == Why::kNone) engine_.budget.MeasureHuge(engine_);
-  if (piece.not_own == Why::kNone && engine_.budget.IsOver(piece.huge))
+  const bool own_path = engine_.job->own_path && result.own_path_trouble == Trouble::kNone;
+  // (The kernel does not copy ahead.)
+  if (piece.not_own == Why::kNone &&
+      (engine_.budget.IsOver(piece.huge) || (!own_path && engine_.budget.NeedsPrecopy(piece.huge))))
     piece.not_own = Why::kOverBudget;
   if (engine_.time_is_up) piece.not_own = Why::kTimeIsUp;
   const Why cause = piece.not_own != Why::kNone ? piece.not_own : Why::kOwnPathRefused;
@@ -219,10 +222,11 @@ void PieceMover::Settle(int16_t target) {
 
 void PieceMover::SettleLeft(uint64_t address, uint64_t count, int16_t target, Why cause) {
   const Job& job = *engine_.job;
-  const bool kernel_path =
-      job.kernel_path && !job.placement.same && target >= 0 && piece.not_own != Why::kNotMovable &&
-      piece.not_own != Why::kOverBudget &&  // the program would wait as long for the kernel
-      piece.not_own != Why::kTimeIsUp;
+  const bool kernel_path = job.kernel_path && !job.placement.same && target >= 0 &&
+                           piece.not_own != Why::kNotMovable &&
+                           // The program would wait as long for the kernel.
+                           cause != Why::kOverBudget && !engine_.budget.NeedsPrecopy(piece.huge) &&
+                           piece.not_own != Why::kTimeIsUp;
   if (kernel_path && job.plan_only) {
     PredictKernelPath(address, count, target, cause);
     return;

@@ -20,43 +20,55 @@ bool IsSamePage(uint64_t a, uint64_t b) {
   return true;
 }
 
-// Calls visit(first, end) for each run of wanted pages, cut to `most` pages.
+// Calls visit(first, end) for each run of wanted pages, cut to `most` pages. Not those that the
+// program has thrown away, and the kernel not yet: to read them could put zero pages there.
 template <class Visit>
-void ForEachWanted(const Batch& batch, uint64_t most, const Visit& visit) {
+void ForEachWanted(Engine& engine, uint64_t most, const Visit& visit) {
+  const Batch& batch = engine.batch;
+  const auto wanted = [&](uint64_t i) {
+    return batch.state[i] == PageState::kWanted && !engine.marks.Has(batch.address[i]);
+  };
   for (uint64_t first = 0; first < batch.page_count;) {
     uint64_t end = first;
-    while (end < batch.page_count && end - first < most && batch.state[end] == PageState::kWanted)
-      ++end;
+    engine.lock.Lock();
+    while (end < batch.page_count && end - first < most && wanted(end)) ++end;
+    engine.lock.Unlock();
     if (end > first) visit(first, end);
     first = end > first ? end : first + 1;
   }
 }
 
-uint64_t LiveOf(const Batch& batch, uint64_t i) {
-  return batch.live.start + i * kPageBytes;
+Errno Read(Engine& engine, uint64_t first, uint64_t end, uint64_t to) {
+  return engine.kernel.ReadMemory(engine.batch.live.start + first * kPageBytes, to,
+                                  (end - first) * kPageBytes);
 }
 
-// (What cannot be read differs, and is copied in the window, if it is still there.)
+// How many pages have been read. (What has not differs, and is copied in the window, if it is still
+// there.)
 uint64_t ReadAll(Engine& engine) {
   const Batch& batch = engine.batch;
   uint64_t pages = 0;
-  ForEachWanted(batch, batch.page_count, [&](uint64_t first, uint64_t end) {
-    (void)engine.kernel.ReadMemory(LiveOf(batch, first), batch.TargetOf(first),
-                                   (end - first) * kPageBytes);
-    pages += end - first;
+  ForEachWanted(engine, batch.page_count, [&](uint64_t first, uint64_t end) {
+    if (Read(engine, first, end, batch.TargetOf(first)) == Errno::kOk) {
+      pages += end - first;
+      return;
+    }
+    for (uint64_t i = first; i < end; ++i)
+      pages += Read(engine, i, i + 1, batch.TargetOf(i)) == Errno::kOk ? 1 : 0;
   });
   return pages;
 }
 
-// How many have changed since they were read; from now on their targets have that.
+// How many differ from what was read; their targets have it from now on, if it can be read.
 uint64_t ReadChanged(Engine& engine) {
   const Batch& batch = engine.batch;
   const auto again = reinterpret_cast<uint64_t>(&engine.read_again[0]);
   uint64_t changed = 0;
-  ForEachWanted(batch, kPrecopyStepBytes / kPageBytes, [&](uint64_t first, uint64_t end) {
-    if (engine.kernel.ReadMemory(LiveOf(batch, first), again, (end - first) * kPageBytes) !=
-        Errno::kOk)
+  ForEachWanted(engine, kPrecopyStepBytes / kPageBytes, [&](uint64_t first, uint64_t end) {
+    if (Read(engine, first, end, again) != Errno::kOk) {
+      changed += end - first;
       return;
+    }
     for (uint64_t i = first; i < end; ++i) {
       const uint64_t page = again + (i - first) * kPageBytes;
       if (IsSamePage(page, batch.TargetOf(i))) continue;
@@ -79,20 +91,27 @@ void LeaveForBudget(Engine& engine) {
   engine.lock.Unlock();
 }
 
+// Looks again while much has changed. True: still too much.
+bool GoesOnChanging(Engine& engine, uint64_t pages) {
+  for (int round = 1; round < kPrecopyRoundsMax && engine.write_rate.is_high(); ++round) {
+    const uint64_t changed = ReadChanged(engine);
+    engine.write_rate.Note(changed, pages);
+    if (!WriteRate::IsHigh(changed, pages)) return false;
+  }
+  return engine.write_rate.is_high();
+}
+
 }  // namespace
 
-void CopyAhead(Engine& engine) {
-  if (!engine.batch.precopied) return;
+bool CopyAhead(Engine& engine) {
+  if (!engine.batch.precopied) return true;
   const PhaseTimer timer(engine, Phase::kPrecopy);
+  const bool needed = engine.budget.NeedsPrecopy(engine.batch.huge);
   const uint64_t pages = ReadAll(engine);
-  uint64_t changed = 0;
-  for (int round = 1; round < kPrecopyRoundsMax && engine.write_rate.is_high(); ++round) {
-    changed = ReadChanged(engine);
-    engine.write_rate.Note(changed, pages);
-    if (changed * 1024 <= pages * kPrecopyChangedMost) return;
-  }
-  if (engine.write_rate.is_high() && engine.budget.NeedsPrecopy(engine.batch.huge))
-    LeaveForBudget(engine);
+  if (pages == 0) engine.batch.precopied = false;  // nothing could be read
+  if ((pages > 0 && !GoesOnChanging(engine, pages)) || !needed) return true;
+  LeaveForBudget(engine);
+  return false;
 }
 
 uint64_t CopyChanged(std::span<migrators::Folio> folios, migrators::CopyFunction copy) {

@@ -28,6 +28,9 @@ class WriteRate {
   }
   // Another look before the window makes it shorter.
   bool is_high() const { return of_1024_ > kPrecopyChangedMost; }
+  static bool IsHigh(uint64_t changed, uint64_t pages) {
+    return changed * 1024 > pages * kPrecopyChangedMost;
+  }
 
  private:
   uint64_t of_1024_ = 0;

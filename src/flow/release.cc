@@ -10,26 +10,31 @@ namespace {
 
 using kernel::Errno;
 
+// What only a lack of memory refuses is asked again: a registration that is left behind would let
+// the program wait for an engine that is gone, and an mremap over its border fails when it has
+// moved a part.
+kernel::Result<kernel::Mapping> NextMapping(Engine& engine, uint64_t at) {
+  auto mapping = engine.kernel.NextMapping(at);
+  for (uint32_t tries = 1;
+       !mapping.has_value() && mapping.error() == Errno::kNoMemory && tries < kUnregisterTriesMax;
+       ++tries)
+    mapping = engine.kernel.NextMapping(at);
+  return mapping;
+}
+
 // UNREGISTER refuses a range as a whole when one mapping in it cannot be watched, as a file that
-// the application has put into the place of some of its pages: then each mapping by itself. What
-// only a lack of memory refuses is asked again: an mremap over a border that is left behind fails
-// when it has moved a part.
+// the application has put into the place of some of its pages: then each mapping by itself.
 void Unwatch(Engine& engine, Range range) {
   const LockTimer lock(engine);
   if (engine.kernel.Unregister(range) == Errno::kOk) return;
   uint32_t tries = 0;
   for (uint64_t at = range.start; at < range.end();) {
-    const auto mapping = engine.kernel.NextMapping(at);
-    if (mapping.has_value() && mapping->range.start >= range.end()) return;
-    Errno error = mapping.has_value() ? Errno::kOk : mapping.error();
-    uint64_t end = at;
-    if (mapping.has_value()) {
-      const uint64_t start = mapping->range.start > at ? mapping->range.start : at;
-      end = mapping->range.end() < range.end() ? mapping->range.end() : range.end();
-      error = engine.kernel.Unregister({start, end - start});
-    }
+    const auto mapping = NextMapping(engine, at);
+    if (!mapping.has_value() || mapping->range.start >= range.end()) return;
+    const uint64_t start = mapping->range.start > at ? mapping->range.start : at;
+    const uint64_t end = mapping->range.end() < range.end() ? mapping->range.end() : range.end();
+    const Errno error = engine.kernel.Unregister({start, end - start});
     if (error == Errno::kNoMemory && ++tries < kUnregisterTriesMax) continue;
-    if (!mapping.has_value()) return;
     at = end;
   }
 }
@@ -45,14 +50,14 @@ void LetGoOf(Engine& engine, Range range) {
 // grown again meanwhile, there is another one behind it.
 void LetGoOfGrowth(Engine& engine, Range range) {
   for (uint64_t at = range.end(), tries = 0; tries < kGrowthTriesMax; ++tries) {
-    const auto mapping = engine.kernel.NextMapping(at);
+    const auto mapping = NextMapping(engine, at);
     if (!mapping.has_value() || mapping->range.start != at) break;
     LetGoOf(engine, mapping->range);
     at = mapping->range.end();
-    const auto again = engine.kernel.NextMapping(at - kPageBytes);
+    const auto again = NextMapping(engine, at - kPageBytes);
     if (!again.has_value() || again->range.end() == at) break;
   }
-  const auto below = engine.kernel.NextMapping(range.start - kPageBytes);
+  const auto below = NextMapping(engine, range.start - kPageBytes);
   if (below.has_value() && below->range.end() == range.start) LetGoOf(engine, below->range);
 }
 
@@ -60,7 +65,7 @@ void LetGoOfGrowth(Engine& engine, Range range) {
 // behind would let the program wait for an engine that is gone.
 void LetGoOfAll(Engine& engine) {
   for (uint64_t at = 0;;) {
-    const auto mapping = engine.kernel.NextMapping(at);
+    const auto mapping = NextMapping(engine, at);
     if (!mapping.has_value()) return;
     LetGoOf(engine, mapping->range);
     at = mapping->range.end();

@@ -92,6 +92,7 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   batch.other_pool = place.other_pool;
   batch.for_engines = place.for_engines;
   batch.precopied = place.precopied;
+  batch.changed = 0;
   batch.refusals = batch.refusals_before = batch.agains = 0;
   batch.any_away = batch.has_others = false;
   engine.lock.Unlock();

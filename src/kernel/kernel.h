@@ -70,9 +70,9 @@ class Kernel {
   // The mapping that holds `address`, or else the next one above; kNoEntry: none.
   [[nodiscard]] virtual Result<Mapping> NextMapping(uint64_t address) = 0;
 
-  // Reads memory of the process as a debugger would (pread of /proc/self/mem), so that what is gone
-  // is an error and no signal. A page that is absent may come in, as by a touch. kAccess: this
-  // process may not open the file. (It copies through a buffer, half as fast as a plain copy.)
+  // Reads memory of the process as a debugger would, so that what is gone is an error and no
+  // signal. A page that is absent comes in, as by a read. (Half to a quarter as fast as a plain
+  // copy.)
   [[nodiscard]] virtual Errno ReadMemory(uint64_t from, uint64_t to, uint64_t length) = 0;
 
   // ---- nodes

@@ -17,7 +17,7 @@ class LinuxKernel final : public Kernel {
     int pagemap = -1;
     int maps = -1;
     int interrupt = -1;  // an eventfd that ends WaitForMessage
-    int memory = -1;     // OpenMemory; else opened for each ReadMemory
+    int memory = -1;     // only after OpenMemory
   };
 
   // Opens them for the calling process, with kernel-mode faults handled. kPerm: no right to
@@ -28,9 +28,9 @@ class LinuxKernel final : public Kernel {
   [[nodiscard]] Errno OpenProcess(int32_t pid);
   // The parts of OpenSelf, for a process that gets some descriptors from elsewhere.
   [[nodiscard]] Errno OpenFiles();  // pagemap, maps, interrupt; keeps what is already open
-  // For who reads memory after the process has given up its rights, and has a table of descriptors
-  // of its own: a child that inherits this one could read its parent. Without it ReadMemory opens
-  // the file each time.
+  // ReadMemory goes by /proc/self/mem from now on, also after the process has given up its rights;
+  // for a house with a table of descriptors of its own, because a child that inherited this one
+  // could read its parent. Without it: by process_vm_readv(2), which a sandbox may forbid.
   void OpenMemory();
   [[nodiscard]] static Result<int> OpenUserfault();
   [[nodiscard]] static Result<int> NewUserfaultFrom(int device);  // an open /dev/userfaultfd

@@ -110,20 +110,21 @@ void LinuxKernel::OpenMemory() {
 }
 
 Errno LinuxKernel::ReadMemory(uint64_t from, uint64_t to, uint64_t length) {
-  int memory = descriptors_.memory;
-  if (memory < 0) {
-    const auto opened = Open("/proc/self/mem", O_RDONLY);
-    if (!opened.has_value()) return opened.error();
-    memory = *opened;
+  const bool by_file = descriptors_.memory >= 0;
+  const int64_t self = by_file ? 0 : RawSyscall(__NR_getpid);
+  for (uint64_t at = 0; at < length;) {
+    struct {
+      uint64_t start, length;
+    } const here = {to + at, length - at}, there = {from + at, length - at};
+    const int64_t got = by_file ? RawSyscallRetry(__NR_pread64, Arg(descriptors_.memory),
+                                                  here.start, here.length, there.start)
+                                : RawSyscallRetry(__NR_process_vm_readv, Arg(self),
+                                                  AddressOf(&here), 1, AddressOf(&there), 1, 0);
+    if (got < 0) return ErrnoOf(got);
+    if (got == 0) return Errno::kFault;
+    at += static_cast<uint64_t>(got);
   }
-  Errno error = Errno::kOk;
-  for (uint64_t at = 0; at < length && error == Errno::kOk;) {
-    const int64_t got = RawSyscallRetry(__NR_pread64, Arg(memory), to + at, length - at, from + at);
-    error = got == 0 ? Errno::kFault : ErrnoOf(got);
-    if (got > 0) at += static_cast<uint64_t>(got);
-  }
-  if (memory != descriptors_.memory) RawSyscall(__NR_close, Arg(memory));
-  return error;
+  return Errno::kOk;
 }
 
 void LinuxKernel::Close() {

@@ -239,6 +239,10 @@ TEST_P(PageTable, MemoryIsReadAsByADebugger) {
   EXPECT_EQ(
       std::memcmp(reinterpret_cast<void*>(copy), reinterpret_cast<void*>(memory), 4 * kPageBytes),
       0);
+  // What is absent reads as it would to the program.
+  ASSERT_EQ(kernel_.Advise({memory + kPageBytes, kPageBytes}, Advice::kDontNeed), Errno::kOk);
+  ASSERT_EQ(kernel_.ReadMemory(memory + kPageBytes, copy, kPageBytes), Errno::kOk);
+  EXPECT_EQ(*reinterpret_cast<uint64_t*>(copy), 0u);
   Keep(world_->StartUnmap({memory + 2 * kPageBytes, kPageBytes})).Wait();
   EXPECT_NE(kernel_.ReadMemory(memory, copy, 4 * kPageBytes), Errno::kOk);
   EXPECT_NE(kernel_.ReadMemory(memory + 2 * kPageBytes, copy, kPageBytes), Errno::kOk);

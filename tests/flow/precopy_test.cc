@@ -1,4 +1,6 @@
 // Pages that are copied ahead of their window, while the program goes on.
+#include <atomic>
+
 #include "flow/world.h"
 
 namespace drover::flow {
@@ -77,14 +79,27 @@ TEST_F(Ahead, WhatIsThrownAwayMeanwhileStaysAway) {
   EXPECT_EQ(result.pages_precopied, 14u);
 }
 
-TEST_F(Ahead, WhatCannotBeReadIsCopiedInTheWindow) {
+// One page is unmapped while the batch is read: the others are read all the same.
+TEST_F(Ahead, WhatCannotBeReadDoesNotKeepOthersFromIt) {
   const Range range = world_.MapFilled(16);
-  const Range thrown{range.start + 4 * kPageBytes, kPageBytes};
-  world_.Before(Call::kReadMemory, 1, [&] { world_.app.StartDiscard(thrown); });
-  world_.ExpectZeros(thrown);
+  const Range gone{range.start + 4 * kPageBytes, kPageBytes};
+  world_.Before(Call::kReadMemory, 1, [&] { world_.app.StartUnmap(gone); });
+  world_.ExpectNothing(gone);
   const JobResult& result = world_.Run(ToSame());
   EXPECT_EQ(result.pages_moved, 15u);
-  EXPECT_EQ(result.pages_changed, 11u) << "all behind the page that is gone";
+  EXPECT_EQ(result.pages_changed, 0u);
+}
+
+// None at all: then by a copy, and by the copy engines.
+TEST_F(Ahead, WhatCannotBeReadAtAllIsCopiedInTheWindow) {
+  world_.MapFilled(16);
+  world_.model.RefuseReads(true);
+  Job job = ToSame();
+  job.engines[0] = {.kind = migrators::Kind::kChannels, .count = 1};
+  const JobResult& result = world_.Run(job);
+  EXPECT_EQ(result.pages_moved, 16u);
+  EXPECT_EQ(result.pages_precopied, 0u);
+  EXPECT_EQ(result.engines[static_cast<uint32_t>(migrators::Kind::kChannels)].batches, 1u);
 }
 
 // A program that writes to all of it, all the time: it is looked at more often before the window,
@@ -102,6 +117,83 @@ TEST_F(Ahead, AProgramThatWritesAllTheTimeIsLookedAtMoreOften) {
   EXPECT_EQ(result.pages_moved, 2 * kPagesPerHuge);
   const uint64_t batches = 2 * kPagesPerHuge / 16;
   EXPECT_GT(world_.model.Calls(Call::kReadMemory) - reads, 2 * batches);
+}
+
+TEST_F(Ahead, WithVerifyEachCopyIsComparedOnceMore) {
+  World world(World::RoomForRings());
+  const Range range = world.MapFilled(600);
+  world.Before(Call::kRegister, 1, [&] { world.Fill({range.start + 5 * kPageBytes, kPageBytes}); });
+  Job job = world.ToSame();
+  job.precopy = Precopy::kAlways;
+  job.verify = true;
+  const JobResult& result = world.Run(job);
+  EXPECT_EQ(result.pages_moved, 600u);
+  EXPECT_EQ(result.pages_precopied, 600u);
+  EXPECT_EQ(result.pages_compared, 600u);
+  EXPECT_EQ(result.copied_again, 0u);
+  world.CheckAll();
+}
+
+// A clock by which the copy of a huge page is far beyond the budget, and a comparison within it.
+class AheadOfABudget : public Ahead {
+ protected:
+  AheadOfABudget() {
+    world_.model.SetClock([this] { return now_ns_ += step_ns_; });
+    huge_ = world_.MapFilledHuge(4);
+    reads_ = world_.model.Calls(Call::kReadMemory);
+    world_.model.SetHook([this](Call call, uint64_t) {
+      // (Looks at the clock are no calls: what is timed behind a read is the comparison.)
+      step_ns_ = call == Call::kReadMemory ? 10'000 : 300'000;
+      const bool ahead = call == Call::kReadMemory || call == Call::kRegister;
+      if (ahead && is_hot_) world_.Fill(huge_);
+    });
+  }
+  Job ToNode() {
+    Job job = world_.ToNode(1);
+    job.max_stall_ns = 100'000;
+    job.range_count = 1;
+    job.ranges[0] = huge_;
+    return job;
+  }
+
+  std::atomic<uint64_t> now_ns_ = 1'000'000, step_ns_ = 300'000;
+  bool is_hot_ = false;
+  uint64_t reads_ = 0;
+  Range huge_;
+};
+
+TEST_F(AheadOfABudget, HugePagesThatOnlySoFitAreCopiedAhead) {
+  const JobResult& result = world_.Run(ToNode());
+  EXPECT_EQ(result.pages_precopied, huge_.length / kPageBytes);
+  EXPECT_EQ(result.moved_own_path, huge_.length / kPageBytes);
+}
+
+TEST_F(AheadOfABudget, NotWhereThatIsNotWanted) {
+  Job job = ToNode();
+  job.precopy = Precopy::kNever;
+  EXPECT_EQ(world_.Run(job).pages_precopied, 0u);
+  EXPECT_EQ(world_.recorder.Count(huge_, Why::kOverBudget), huge_.length / kPageBytes);
+}
+
+// The kernel would copy them whole: they stay.
+TEST_F(AheadOfABudget, ByTheKernelsPathTheyDoNotFit) {
+  Job job = ToNode();
+  job.own_path = false;
+  const JobResult& result = world_.Run(job);
+  EXPECT_EQ(result.moved_kernel_path, 0u);
+  EXPECT_EQ(world_.recorder.Count(huge_, Why::kOverBudget), huge_.length / kPageBytes);
+  EXPECT_GT(result.smallest_budget_ns, 300'000u);
+}
+
+// What changes faster than it can be looked at stays, too, behind the first one, which shows it.
+TEST_F(AheadOfABudget, WhatChangesAllTheTimeIsLeft) {
+  is_hot_ = true;
+  const JobResult& result = world_.Run(ToNode());
+  is_hot_ = false;
+  EXPECT_EQ(result.moved_kernel_path, 0u);
+  EXPECT_LE(result.moved_own_path, kPagesPerHuge);
+  EXPECT_GE(world_.recorder.Count(huge_, Why::kOverBudget), 3 * kPagesPerHuge);
+  EXPECT_GT(result.smallest_budget_ns, 300'000u);
 }
 
 TEST_F(Ahead, CopyEnginesArePassedBy) {

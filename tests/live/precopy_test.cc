@@ -21,7 +21,7 @@ TEST(Precopy, LosesNothingOfAProgramThatWrites) {
   for (int round = 0; round < 2; ++round) {
     const auto moved = move("--precopy");
     EXPECT_GE(moved["pages_moved"].get<uint64_t>(), 6144u * 98 / 100) << moved;
-    EXPECT_EQ(moved["precopy"]["pages"], moved["by_path"]["own"]);
+    EXPECT_GE(moved["precopy"]["pages"], moved["by_path"]["own"]);
     EXPECT_LT(moved["precopy"]["changed"], moved["precopy"]["pages"]);
     EXPECT_GT(moved["phases_s"]["precopy"], 0.0);
     EXPECT_GE(moved["relocated_verified"], 0.98);
@@ -42,13 +42,15 @@ TEST(Precopy, KeepsHugePagesWhole) {
   MoveRequest request;
   request.ranges = {memory.range()};
   request.precopy = Precopy::kAlways;
+  uint64_t changed = 0;
   for (int round = 0; round < 8; ++round) {
     const auto moved = (*engine)->Move(request);
     ASSERT_TRUE(moved.has_value()) << moved.error().message;
     EXPECT_GE(moved->pages_moved, memory.pages() * 98 / 100);
-    EXPECT_EQ(moved->pages_precopied, moved->pages_moved);
-    EXPECT_GT(moved->pages_changed, 0u) << "nobody has written";
+    EXPECT_GE(moved->pages_precopied, moved->pages_moved);
+    changed += moved->pages_changed;
   }
+  EXPECT_GT(changed, 0u) << "nobody has written";
   EXPECT_EQ(HugePages(memory.range()), memory.pages() / 512);
   for (const auto& descriptor : std::filesystem::directory_iterator("/proc/self/fd")) {
     std::error_code gone;

@@ -132,6 +132,9 @@ TEST(Budget, CopiesAheadAsItIsTold) {
   const Budget never = Huge(Precopy::kNever, 2 * kLimitNs, kLimitNs / 2);
   EXPECT_FALSE(never.Precopies(true));
   EXPECT_TRUE(never.IsOver(true));
+  const Budget faster = Huge(Precopy::kAlways, kLimitNs / 2, 2 * kLimitNs);
+  EXPECT_FALSE(faster.Precopies(true)) << "several threads copy faster than one compares";
+  EXPECT_FALSE(faster.IsOver(true));
   const Budget always = Huge(Precopy::kAlways, kLimitNs / 2, kLimitNs / 4);
   EXPECT_TRUE(always.Precopies(true));
   EXPECT_TRUE(always.Precopies(false));
@@ -149,14 +152,14 @@ TEST(Budget, HasAPaceForEachPairOfNodes) {
   Budget budget;
   budget.Begin(job);
   budget.UsePair(0, 1);
-  for (int i = 0; i < 20; ++i) (void)budget.NoteWindow(false, 8, 8 * 100);  // a fast one
+  for (int i = 0; i < 20; ++i) budget.NoteWindow(false, 8, 8 * 100);  // a fast one
   const uint64_t fast = budget.EndOfSmall(0);
   budget.ForetellHuge(kLimitNs / 2, kLimitNs / 4);
   budget.UsePair(2, 1);
   const uint64_t fresh = budget.EndOfSmall(0);
   EXPECT_LT(fresh, fast);
   EXPECT_EQ(fresh, 8 * kPageBytes);
-  (void)budget.NoteWindow(false, 8, 2 * kLimitNs);
+  budget.NoteWindow(false, 8, 2 * kLimitNs);
   budget.ForetellHuge(2 * kLimitNs, 2 * kLimitNs);
   EXPECT_TRUE(budget.IsOver(true));
   EXPECT_LT(budget.EndOfSmall(0), fresh);
@@ -173,7 +176,7 @@ TEST(Budget, SharesTheLastPaceWhereThereAreMorePairs) {
   budget.Begin(job);
   for (int16_t target = 0; target < 64; ++target) {
     budget.UsePair(0, target);
-    (void)budget.NoteWindow(false, 8, 2 * kLimitNs);
+    budget.NoteWindow(false, 8, 2 * kLimitNs);
   }
   budget.UsePair(0, 63);
   EXPECT_LT(budget.EndOfSmall(0), 8 * kPageBytes);

@@ -44,7 +44,9 @@ class ModelKernel final : public Kernel {
   // a test lets the application act at an exact place of the flow.
   void SetHook(std::function<void(Call, uint64_t nth)> hook);
   void SetHugePagesLeft(bool left);  // false: no free 2 MiB block anywhere
-  void SetLocalNode(Node node);      // where memory comes from if nothing is preferred
+  void SetClock(std::function<uint64_t()> clock) { clock_ = std::move(clock); }  // for NowNs
+  void RefuseReads(bool refuse) { refuse_reads_ = refuse; }                      // by ReadMemory
+  void SetLocalNode(Node node);  // where memory comes from if nothing is preferred
   uint64_t FreePages(Node node);
   void SetFreePages(Node node, uint64_t pages);
   void AddThread(int32_t id, uint64_t robust_list);
@@ -116,6 +118,8 @@ class ModelKernel final : public Kernel {
   Errno CopyToChild(int userfault, uint64_t target, uint64_t source);
   Errno Populate(Range range);
 
+  std::function<uint64_t()> clock_;
+  std::atomic<bool> refuse_reads_ = false;
   model::Machine machine_;
   model::Application application_;
   std::atomic<bool> pinned_ = false;

@@ -49,8 +49,13 @@ PageEntry EntryOf(const Page* page) {
 
 Errno ModelKernel::ReadMemory(uint64_t from, uint64_t to, uint64_t length) {
   const auto lock = machine_.Enter(Call::kReadMemory);
+  if (refuse_reads_) return Errno::kAccess;
   for (uint64_t at = 0; at < length; at += kPageBytes) {
     const Page* page = machine_.space.Find4K(from + at);
+    if (page == nullptr && machine_.space.Find(from + at) != nullptr) {
+      std::memset(model::BytesAt(to + at), 0, kPageBytes);
+      continue;
+    }
     if (page == nullptr || !page->present()) return Errno::kFault;
     std::memcpy(model::BytesAt(to + at), model::BytesAt(from + at), kPageBytes);
   }

@@ -182,7 +182,7 @@ uint64_t ReadClockNs(clockid_t clock) {
 }  // namespace
 
 uint64_t ModelKernel::NowNs() {
-  return ReadClockNs(CLOCK_MONOTONIC);
+  return clock_ ? clock_() : ReadClockNs(CLOCK_MONOTONIC);
 }
 
 uint64_t ModelKernel::ThreadCpuNs() {
