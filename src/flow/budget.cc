@@ -124,8 +124,8 @@ void Budget::UseWidest(bool huge) {
 }
 
 uint64_t Budget::EndOfSmall(uint64_t start) const {
-  const uint64_t folios = pair().small.folios();
   if (!is_limited()) return RoundDown(start, batch_bytes_) + batch_bytes_;
+  const uint64_t folios = pair().small.folios();
   const uint64_t end = start + folios * kPageBytes;
   // A batch in two page tables costs twice the moves.
   const uint64_t table_end = RoundDown(start, kHugeBytes) + kHugeBytes;
@@ -160,10 +160,13 @@ void Budget::MeasureHuge(Engine& engine) {
                                  engine.kernel, [&] { PushOutOfCaches(both); },
                                  [&] { engine.copy.For(kHugeBytes)(target, source, kHugeBytes); }) /
                              engine.result->copy_threads;
-    migrators::Folio folio{source, target, kHugeBytes, false};
-    const uint64_t compare_ns = LongestOf(
-        engine.kernel, [&] { (void)engine.kernel.ReadMemory(source, target, kHugeBytes); },
-        [&] { (void)CopyChanged({&folio, 1}, engine.copy.small); });
+    uint64_t compare_ns = UINT64_MAX;  // nobody asks
+    if (precopy_ == Precopy::kAlways || (precopy_ == Precopy::kAuto && IsTooLong(copy_ns))) {
+      migrators::Folio folio{source, target, kHugeBytes, false};
+      compare_ns = LongestOf(
+          engine.kernel, [&] { (void)engine.kernel.ReadMemory(source, target, kHugeBytes); },
+          [&] { (void)CopyChanged({&folio, 1}, engine.copy.small); });
+    }
     ForetellHuge(copy_ns, compare_ns);
   }
   engine.kernel.Unmap({*mapped, 3 * kHugeBytes});
@@ -172,7 +175,7 @@ void Budget::MeasureHuge(Engine& engine) {
 void Budget::ForetellHuge(uint64_t copy_ns, uint64_t compare_ns) {
   Pair& now = pair();
   now.huge_copy_ns = copy_ns;
-  const bool over = is_limited() && copy_ns > max_stall_ns_, shorter = compare_ns < copy_ns;
+  const bool over = IsTooLong(copy_ns), shorter = compare_ns < copy_ns;
   const bool fits = compare_ns <= max_stall_ns_ || (forced_ && shorter);
   // (Several threads may copy faster than one compares.)
   now.huge_ahead = (precopy_ == Precopy::kAlways && (over ? shorter : fits)) ||

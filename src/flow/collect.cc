@@ -198,16 +198,15 @@ void Collector::CutToPace(Piece* piece) const {
   }
 }
 
-// The node of the spread that has got the least for its weight.
-int16_t Collector::NextOfSpread() const {
+// Which one of the spread has got the least for its weight.
+uint32_t Collector::NextOfSpread() const {
   const Placement& placement = engine_.job->placement;
-  if (placement.spread_count == 0) return Piece::kAbsent;
   uint32_t best = 0;
   for (uint32_t i = 1; i < placement.spread_count; ++i)
     if (engine_.spread_given[i] * placement.spread_weight[best] <
         engine_.spread_given[best] * placement.spread_weight[i])
       best = i;
-  return placement.spread[best];
+  return best;
 }
 
 int16_t Collector::TargetOf(int32_t node, int16_t of_spread) const {
@@ -243,7 +242,8 @@ kernel::Errno Collector::FindTargets(Piece* piece, uint64_t regions) {
   }
   const Errno error = engine_.kernel.QueryNodes({engine_.addresses, asked}, {engine_.nodes, asked});
   if (error != Errno::kOk) return error;
-  const int16_t of_spread = NextOfSpread();  // a piece stays together
+  const uint32_t next = NextOfSpread();  // a piece stays together
+  const int16_t of_spread = placement.spread_count > 0 ? placement.spread[next] : Piece::kAbsent;
   for (uint64_t k = 0; k < asked; ++k) {
     const int16_t target = TargetOf(engine_.nodes[k], of_spread);
     const uint64_t i = (engine_.addresses[k] - piece->range.start) / kPageBytes;
@@ -254,9 +254,8 @@ kernel::Errno Collector::FindTargets(Piece* piece, uint64_t regions) {
     }
   }
   CutToPace(piece);
-  for (uint32_t node = 0; node < placement.spread_count; ++node)
-    for (uint64_t k = 0; k < asked && placement.spread[node] == of_spread; ++k)
-      engine_.spread_given[node] += engine_.addresses[k] < piece->range.end() ? 1 : 0;
+  for (uint64_t k = 0; k < asked; ++k)
+    engine_.spread_given[next] += engine_.addresses[k] < piece->range.end() ? 1 : 0;
   return Errno::kOk;
 }
 

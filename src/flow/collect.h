@@ -61,7 +61,7 @@ class Collector {
   void CutToPace(Piece* piece) const;
   [[nodiscard]] kernel::Errno FindTargets(Piece* piece, uint64_t regions);
   int16_t TargetOf(int32_t node, int16_t of_spread) const;
-  int16_t NextOfSpread() const;
+  uint32_t NextOfSpread() const;
   uint64_t forbidden() const;
 
   Engine& engine_;

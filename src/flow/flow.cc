@@ -92,15 +92,11 @@ bool MoveBatch(Engine& engine) {
   Batch& batch = engine.batch;
   const Spots spots{batch.area, batch.pool, batch.other_pool, batch.live.length};
   Prepare(engine);
-  if (!CopyAhead(engine)) {
+  const bool left = !CopyAhead(engine);
+  if (left || (RuleHolds(Rule::kGate) && !CloseGate(engine))) {
     CloseTable(engine);
     FreeAreas(engine, spots, false);
-    return true;
-  }
-  if (RuleHolds(Rule::kGate) && !CloseGate(engine)) {
-    CloseTable(engine);
-    FreeAreas(engine, spots, false);
-    return false;
+    return left;
   }
   engine.threads.AllowIdentitySignal(false);
   const bool found =

@@ -40,6 +40,8 @@ void PieceMover::MoveTo(int16_t target) {
     piece.not_own = Why::kHugeDisabled;
   engine_.budget.UsePair(piece.SourceFor(target), target);
   if (piece.huge && piece.not_own == Why::kNone) engine_.budget.MeasureHuge(engine_);
+  if (engine_.marks.overflowed() && result.own_path_trouble == Trouble::kNone)
+    result.own_path_trouble = Trouble::kDiscards;
   const bool own_path = engine_.job->own_path && result.own_path_trouble == Trouble::kNone;
   // (The kernel does not copy ahead.)
   if (piece.not_own == Why::kNone &&
@@ -48,10 +50,7 @@ void PieceMover::MoveTo(int16_t target) {
   if (engine_.time_is_up) piece.not_own = Why::kTimeIsUp;
   const Why cause = piece.not_own != Why::kNone ? piece.not_own : Why::kOwnPathRefused;
   for (uint64_t i = 0; i < pages(); ++i) state_[i] = PageState::kRefused, why_[i] = cause;
-  if (engine_.marks.overflowed() && result.own_path_trouble == Trouble::kNone)
-    result.own_path_trouble = Trouble::kDiscards;
-  if (engine_.job->own_path && result.own_path_trouble == Trouble::kNone &&
-      piece.not_own == Why::kNone) {
+  if (own_path && piece.not_own == Why::kNone) {
     if (engine_.job->plan_only)
       Predict(target);
     else

@@ -20,9 +20,10 @@ class LinuxKernel final : public Kernel {
     int memory = -1;     // only after OpenMemory
   };
 
-  // Opens them for the calling process, with kernel-mode faults handled. kPerm: no right to
-  // userfaultfd (it needs CAP_SYS_PTRACE, vm.unprivileged_userfaultfd=1 or /dev/userfaultfd), or
-  // none to EVENT_FORK when `features` has it. kInvalid: the kernel lacks a feature.
+  // Opens all but the last for the calling process, with kernel-mode faults handled. kPerm: no
+  // right to userfaultfd (it needs CAP_SYS_PTRACE, vm.unprivileged_userfaultfd=1 or
+  // /dev/userfaultfd), or none to EVENT_FORK when `features` has it. kInvalid: the kernel lacks a
+  // feature.
   [[nodiscard]] Errno OpenSelf(uint64_t features);
   // Another process: its pagemap and maps; no userfaultfd. kNoProcess, kAccess, kPerm.
   [[nodiscard]] Errno OpenProcess(int32_t pid);

@@ -75,18 +75,18 @@ TEST_F(SlowHelper, HoldsTheAddressesOfItsBatchAndNothingElse) {
       for (int i = 0; i < 5000 && HoldsAddresses(); ++i) std::this_thread::sleep_for(1ms);
       EXPECT_FALSE(HoldsAddresses());
     }
-    // (On a busy machine it may lose its CPU once more behind that.)
-    if (batches < 3) {
-      EXPECT_EQ(HoldsAddresses(), batches == 2) << batches;
-    }
-    return Next::kGoOn;
+    EXPECT_EQ(HoldsAddresses(), batches == 2) << batches;
+    // From here on it works, and may lose its CPU as any other: no more is counted.
+    return batches == 3 ? Next::kStop : Next::kGoOn;
   };
   const JobResult& result = world_.Run(WithHelper());
-  EXPECT_EQ(result.pages_moved, 4 * kPagesPerHuge);
-  EXPECT_GE(result.late_chunks, 1u);
+  EXPECT_EQ(result.pages_moved, 2 * kPagesPerHuge);
+  EXPECT_EQ(result.late_chunks, 1u);
   EXPECT_EQ(result.copy_threads, 2u);
+  world_.recorder.ask = nullptr;
+  EXPECT_EQ(world_.Run(WithHelper()).pages_moved, 4 * kPagesPerHuge);
   EXPECT_TRUE(world_.Relocated(range, before));
-  EXPECT_EQ(world_.model.helpers(), 1u);
+  EXPECT_EQ(world_.model.helpers(), 2u) << "one a job";
   EXPECT_EQ(world_.model.helpers_held(), 0u) << "one may be kept from its end";
   EXPECT_EQ(world_.model.kept_off(), 0u) << "the mover keeps off a CPU behind its job";
 }
