@@ -5,18 +5,19 @@
  * One channel is one device, and each has one owner thread, because a dmadev is for one thread at a
  * time. Channel i of c gets the folios from n*i/c to n*(i+1)/c. What a device does not complete
  * successfully stays unmarked. One on which nothing is completed for a while is given up: the
- * answer comes without its folios, and their addresses are held for as long as it does not let go. */
+ * answer comes without its folios, and their addresses are held for as long as it does not let go.
+ */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <rte_dmadev.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,7 +31,7 @@ struct channel {
   struct drover_engine* engine;
   pthread_t thread;
   int16_t device;
-  uint64_t first, end; /* its folios */
+  uint64_t first, end;  /* its folios */
   atomic_uint answered; /* turns */
   atomic_uint let_go;
 };
@@ -88,7 +89,7 @@ static void* own_device(void* self) {
     unsigned turn;
     while ((turn = atomic_load(&engine->turn)) == seen && !atomic_load(&engine->stop))
       futex(&engine->turn, FUTEX_WAIT_PRIVATE, seen);
-    if (turn == seen) return NULL;
+    if (atomic_load(&engine->stop)) return NULL;
     copy_all(channel, turn);
     atomic_store(&channel->let_go, turn);
     seen = turn;
@@ -127,6 +128,7 @@ static int read_options(const char* options, unsigned* channels, unsigned* ring,
 
 static void stop_threads(struct drover_engine* engine, uint32_t count) {
   atomic_store(&engine->stop, 1);
+  atomic_fetch_add(&engine->turn, 1); /* whoever has seen no stop yet must not fall asleep */
   futex(&engine->turn, FUTEX_WAKE_PRIVATE, INT32_MAX);
   for (uint32_t i = 0; i < count; ++i) pthread_join(engine->channels[i].thread, NULL);
 }
@@ -194,7 +196,9 @@ static int poll_engine(struct drover_engine* engine, uint64_t deadline_ns) {
   return 1;
 }
 
-static int holds_addresses(struct drover_engine* engine) { return !all_have(engine, 1); }
+static int holds_addresses(struct drover_engine* engine) {
+  return !all_have(engine, 1);
+}
 
 static void report(struct drover_engine* engine, struct drover_migrator_report* what) {
   what->channels = engine->devices.count;
@@ -225,4 +229,6 @@ static const struct drover_migrator dpdk = {
 };
 
 const struct drover_migrator* drover_migrator_describe(void);
-const struct drover_migrator* drover_migrator_describe(void) { return &dpdk; }
+const struct drover_migrator* drover_migrator_describe(void) {
+  return &dpdk;
+}

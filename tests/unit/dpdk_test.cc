@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <cstdlib>
+#include <filesystem>
+
 #include "library/migrator_suite.h"
 #include "library/workbench.h"
 
@@ -40,6 +43,15 @@ TEST(DpdkDevices, ComeAndGoAndAreRefusedInWords) {
     ASSERT_FALSE(bench.has_value()) << options;
     EXPECT_NE(bench.error().message.find(words), std::string::npos) << bench.error().message;
   }
+}
+
+// A channel's thread that is just about to sleep when its engine is closed must not sleep for ever.
+TEST(DpdkDevices, ComeAndGoWhereThreadsSleepLate) {
+  const std::string again = "LD_PRELOAD=" + std::string(DROVER_PLUGINS) +
+                            "late-wait.so timeout 60 " +
+                            std::filesystem::read_symlink("/proc/self/exe").string() +
+                            " --gtest_filter=DpdkDevices.ComeAndGoAndAreRefusedInWords > /dev/null";
+  EXPECT_EQ(std::system(again.c_str()), 0);
 }
 
 TEST(DpdkDevices, MoveMemoryOfThisProcess) {
