@@ -107,6 +107,7 @@ bool Control::Open() {
     Retire(Marker::State::kPassive, Trouble::kKernelVersion, 0);
     return false;
   }
+  kernel_.UseClock(shared_.settings.clock);
   (void)kernel_.OpenFiles();
   kernel_.OpenMemory();
   OpenRights();

@@ -20,6 +20,7 @@
 #include "flow/text.h"
 #include "kernel/raw_syscall.h"
 #include "library/control_block_layout.h"
+#include "library/fast_clock.h"
 #include "threads/futex.h"
 #include "threads/raw_threads.h"
 
@@ -174,6 +175,7 @@ void StartAgent(uint64_t nap_ns) {
   Shared& shared = *new (shared_state) Shared();
   Settings& settings = shared.settings;
   settings.control_blocks = library::AskControlBlockLayout();
+  settings.clock = library::FindFastClock();
   const auto image = reinterpret_cast<uint64_t>(&__ehdr_start);
   settings.image = {image, RoundUp(reinterpret_cast<uint64_t>(&_end) - image, kPageBytes)};
   settings.marker = MakeMarker();

@@ -5,6 +5,7 @@
 #include "control/protocol.h"
 #include "flow/control_blocks.h"
 #include "flow/gate.h"
+#include "kernel/linux_kernel.h"
 #include "library/plugin_file.h"
 #include "threads/threads.h"
 
@@ -28,6 +29,7 @@ enum class PathState : uint32_t { kNone, kBinding, kBound, kExiting };
 // Chosen by the constructor, read by the control thread.
 struct Settings {
   flow::ControlBlockLayout control_blocks;
+  kernel::LinuxKernel::Clock clock = nullptr;
   Range image;                          // the agent's library: code, data, and the .bss behind them
   Range stack;                          // of the control thread
   bool has_filter = false;              // a seccomp filter was there when the agent started

@@ -130,6 +130,7 @@ class FailingKernel : public Kernel {
   uint64_t ThreadCpuNs() override { return real_.ThreadCpuNs(); }
   void PinThread() override { real_.PinThread(); }
   void UnpinThread() override { real_.UnpinThread(); }
+  void RunOn(int32_t cpu) override { real_.RunOn(cpu); }
   void BecomeHelper(int32_t cpu) override { real_.BecomeHelper(cpu); }
   void LetHelperRun(int32_t thread) override { real_.LetHelperRun(thread); }
   int32_t ThreadId() override { return real_.ThreadId(); }

@@ -127,8 +127,9 @@ class Kernel {
   // Binds the calling thread to the CPU that it runs on, until UnpinThread.
   virtual void PinThread() = 0;
   virtual void UnpinThread() = 0;
-  // The calling thread runs from now on only where nothing else wants to (SCHED_IDLE), and only on
-  // `cpu`; negative: on any.
+  // The calling thread runs from now on only on `cpu`; negative: on any.
+  virtual void RunOn(int32_t cpu) = 0;
+  // The same, and only where nothing else wants to (SCHED_IDLE).
   virtual void BecomeHelper(int32_t cpu) = 0;
   // That thread may run wherever the calling one may, and as soon as any other, if the process has
   // the right to say so.

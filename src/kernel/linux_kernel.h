@@ -5,6 +5,8 @@
 // engine thread has one of its own, because a daemon's close_range must not reach them).
 #pragma once
 
+#include <time.h>
+
 #include "kernel/cpu_mask.h"
 #include "kernel/kernel.h"
 
@@ -37,6 +39,10 @@ class LinuxKernel final : public Kernel {
   [[nodiscard]] static Result<int> NewUserfaultFrom(int device);  // an open /dev/userfaultfd
   [[nodiscard]] static Errno ShakeHands(int userfault, uint64_t features);
   void Close();
+  // NowNs goes by this function from now on, if it is not nullptr: as clock_gettime(2), but without
+  // a call into the kernel, which costs up to a microsecond and a half, forty times a batch.
+  using Clock = int (*)(int32_t which, timespec* now);
+  void UseClock(Clock clock) { clock_ = clock; }
 
   Descriptors& descriptors() { return descriptors_; }
   const Descriptors& descriptors() const { return descriptors_; }
@@ -77,6 +83,7 @@ class LinuxKernel final : public Kernel {
   uint64_t ThreadCpuNs() override;
   void PinThread() override;
   void UnpinThread() override;
+  void RunOn(int32_t cpu) override;
   void BecomeHelper(int32_t cpu) override;
   void LetHelperRun(int32_t thread) override;
   int32_t ThreadId() override;
@@ -89,6 +96,7 @@ class LinuxKernel final : public Kernel {
   Result<int> OpenSmaps() const;
 
   Descriptors descriptors_;
+  Clock clock_ = nullptr;
   int32_t pid_ = 0;  // 0: the calling process
   // Of the mover: one thread pins, and keeps off CPUs, at a time.
   bool pinned_ = false, keeps_off_ = false;

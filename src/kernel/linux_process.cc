@@ -250,15 +250,21 @@ Result<uint64_t> LinuxKernel::ReadFile(const char* path, std::span<char> buffer)
 
 namespace {
 
+uint64_t Ns(const timespec& time) {
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
+}
+
 uint64_t ReadClockNs(uint64_t clock) {
   timespec now;
   RawSyscall(__NR_clock_gettime, clock, AddressOf(&now));
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+  return Ns(now);
 }
 
 }  // namespace
 
 uint64_t LinuxKernel::NowNs() {
+  timespec now;
+  if (clock_ != nullptr && clock_(CLOCK_MONOTONIC, &now) == 0) return Ns(now);
   return ReadClockNs(CLOCK_MONOTONIC);
 }
 
@@ -281,14 +287,18 @@ void LinuxKernel::UnpinThread() {
   pinned_ = false;
 }
 
-void LinuxKernel::BecomeHelper(int32_t cpu) {
-  constexpr uint64_t kIdlePolicy = 5;
-  const int32_t priority = 0;
-  RawSyscall(__NR_sched_setscheduler, 0, kIdlePolicy, AddressOf(&priority));
+void LinuxKernel::RunOn(int32_t cpu) {
   if (cpu < 0 || static_cast<uint32_t>(cpu) >= CpuMask::kCpusMax) return;
   CpuMask one;
   one.Add(static_cast<uint32_t>(cpu));
   one.Set();
+}
+
+void LinuxKernel::BecomeHelper(int32_t cpu) {
+  constexpr uint64_t kIdlePolicy = 5;
+  const int32_t priority = 0;
+  RawSyscall(__NR_sched_setscheduler, 0, kIdlePolicy, AddressOf(&priority));
+  RunOn(cpu);
 }
 
 void LinuxKernel::LetHelperRun(int32_t thread) {

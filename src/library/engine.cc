@@ -17,6 +17,7 @@
 #include "kernel/raw_syscall.h"
 #include "library/control_block_layout.h"
 #include "library/engines.h"
+#include "library/fast_clock.h"
 #include "library/fork_gate.h"
 #include "library/helper_cpus.h"
 #include "library/hosted_plugins.h"
@@ -125,6 +126,7 @@ std::expected<void, Error> HostedEngine::Start(const Options& options) {
     return std::unexpected(Error{Error::Kind::kFailed,
                                  fmt::format("/proc/self/pagemap or maps could not be opened: {}",
                                              std::strerror(static_cast<int>(error)))});
+  kernel_.UseClock(library::FindFastClock());
   stacks_ = MapOwn(kStacksBytes);
   mover_stack_ = MapOwn(kStacksBytes);
   if (stacks_.empty() || mover_stack_.empty())

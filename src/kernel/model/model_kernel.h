@@ -99,6 +99,7 @@ class ModelKernel final : public Kernel {
   uint64_t ThreadCpuNs() override;
   void PinThread() override { pinned_ = true; }
   void UnpinThread() override { pinned_ = false; }
+  void RunOn(int32_t) override {}
   void BecomeHelper(int32_t) override {
     if (before_helper_) before_helper_();
     ++helpers_, ++helpers_held_;
