@@ -75,7 +75,8 @@ std::expected<Round, Error> RunRound(Engine& engine, const MigrateOptions& optio
   buffers = MapBuffers(options.total_bytes, kTargetBytesMax, huge);
   MoveRequest request;
   request.ranges = {{buffers.source, buffers.source_bytes}};
-  request.batch_bytes = options.batch_bytes;
+  request.batch_bytes = row.batch_bytes;
+  request.reuse = row.pool == "reuse";
   request.max_stall_us = options.max_stall_us;
   request.precopy = options.precopy;
   request.migrator = row.migrator;
@@ -115,7 +116,8 @@ std::expected<MigrateRow, Error> RunRow(Engine& engine, const MigrateOptions& op
     drover.push_back(gigabytes / round->drover_s);
     copy.push_back(gigabytes / round->copy_s);
     fresh.push_back(gigabytes / round->fresh_s);
-    efficiency.push_back(round->fresh_s / round->drover_s);
+    const double floor_s = row.pool == "reuse" ? round->copy_s : round->fresh_s;
+    efficiency.push_back(floor_s / round->drover_s);
     copy_efficiency.push_back(round->copy_s / round->drover_s);
     cpu.push_back(round->cpu_s);
     row.phases_s = round->result.phases_s;
@@ -135,6 +137,33 @@ std::expected<MigrateRow, Error> RunRow(Engine& engine, const MigrateOptions& op
   row.fresh_floor_gb_per_s = SpreadOf(fresh).median;
   row.cpu_s = SpreadOf(cpu).median;
   return row;
+}
+
+std::vector<MigrateRow> RowsOf(const MigrateOptions& options) {
+  std::vector<MigrateRow> rows;
+  for (const std::string& page : options.pages)
+    for (const std::string& pool : options.pools)
+      for (const size_t batch_bytes : options.batches_bytes)
+        for (const int threads : options.threads) {
+          MigrateRow row;
+          row.page = page;
+          row.pool = pool;
+          row.threads = threads;
+          row.migrator = threads == 1 ? "serial" : fmt::format("threads:{}", threads);
+          row.total_bytes = options.total_bytes;
+          row.batch_bytes = batch_bytes;
+          row.rounds = options.rounds;
+          rows.push_back(row);
+        }
+  return rows;
+}
+
+// Empty: the row can be measured here.
+std::string WhyNot(const MigrateOptions& options, const MigrateRow& row) {
+  if (row.threads > AllowedCpus()) return fmt::format("only {} CPUs", AllowedCpus());
+  if (options.total_bytes + kTargetBytesMax > FreeBytes() / 2)
+    return "source and target take more than half of free memory";
+  return {};
 }
 
 // Plain loop's time / floor's time, alternating.
@@ -171,32 +200,22 @@ std::expected<MigrateReport, Error> RunMigrate(const MigrateOptions& options) {
                             "floor, and ratios against it would flatter",
                             1 / report.floor_check)});
   }
-  for (const std::string& page : options.pages)
-    for (const int threads : options.threads) {
-      MigrateRow row;
-      row.page = page;
-      row.threads = threads;
-      row.migrator = threads == 1 ? "serial" : fmt::format("threads:{}", threads);
-      row.total_bytes = options.total_bytes;
-      row.batch_bytes = options.batch_bytes;
-      row.rounds = options.rounds;
-      const std::string name = fmt::format("{} threads={}", page, threads);
-      if (threads > AllowedCpus()) {
-        report.skipped.push_back({name, fmt::format("only {} CPUs", AllowedCpus())});
-        continue;
-      }
-      if (options.total_bytes + kTargetBytesMax > FreeBytes() / 2) {
-        report.skipped.push_back({name, "source and target take more than half of free memory"});
-        continue;
-      }
-      auto done = RunRow(**engine, options, row);
-      if (!done.has_value() && done.error().kind == Error::Kind::kUnavailable) {
-        report.skipped.push_back({name, done.error().message});
-        continue;
-      }
-      if (!done.has_value()) return std::unexpected(done.error());
-      report.rows.push_back(std::move(*done));
+  for (const MigrateRow& row : RowsOf(options)) {
+    const std::string reason = WhyNot(options, row);
+    const std::string name =
+        fmt::format("{} {} threads={} batch={}", row.page, row.pool, row.threads, row.batch_bytes);
+    if (!reason.empty()) {
+      report.skipped.push_back({name, reason});
+      continue;
     }
+    auto done = RunRow(**engine, options, row);
+    if (!done.has_value() && done.error().kind == Error::Kind::kUnavailable) {
+      report.skipped.push_back({name, done.error().message});
+      continue;
+    }
+    if (!done.has_value()) return std::unexpected(done.error());
+    report.rows.push_back(std::move(*done));
+  }
   return report;
 }
 

@@ -107,6 +107,11 @@ struct MoveRequest {
   // Give pages that are shared with a child or parent after a fork copies of their own, and move
   // those. Costs the memory that sharing saved (MoveResult::pages_unshared), and splits huge pages.
   bool unshare = false;
+  // The pages that one batch leaves are the targets of the next one, with Target::Same() and
+  // without `verify`. Faster, and not for everybody: the kernel may still use a page that was left,
+  // through a reference that nobody sees (MSG_ZEROCOPY, vmsplice, a driver that is late), and would
+  // then read or write what has its place there now. The memory must not be in such use.
+  bool reuse = false;
   // Touch nothing: the result says what would become of each page, by which path, and why not.
   bool plan_only = false;
   // Called between batches on an engine thread; false stops there. May be empty. It must not call
@@ -171,9 +176,11 @@ struct MoveResult {
   uint64_t pages_unshared = 0;  // with `unshare`: that got a copy of their own
   uint64_t retry_rounds = 0;    // after the walk, for pages that were busy
   std::vector<ByMigrator> by_migrator;
-  uint64_t pages_by_cpu = 0;     // of those by the own path: that no copy engine had copied
-  uint64_t pages_precopied = 0;  // copied ahead of the time in which they were absent, and
-  uint64_t pages_changed = 0;    // of those: copied again in it
+  uint64_t pages_by_cpu = 0;        // of those by the own path: that no copy engine had copied
+  uint64_t pages_filled_ahead = 0;  // of which the target was faulted in while others were moved
+  uint64_t pages_reused = 0;        // with `reuse`: of which it was the original of another
+  uint64_t pages_precopied = 0;     // copied ahead of the time in which they were absent, and
+  uint64_t pages_changed = 0;       // of those: copied again in it
   // Of which a late copy engine still had the target page, so that they got another one.
   uint64_t pages_retargeted = 0;
   unsigned copy_threads = 1;  // that there were, the mover included

@@ -15,16 +15,17 @@ namespace {
 struct Options {
   std::vector<std::string> pages = {"4K", "2M"};
   std::vector<int> threads = {1, 2};
-  std::string total = "1g", batch = "2m", max_stall = "none";
+  std::vector<std::string> pools = {"fresh"}, batches = {"2m"};
+  std::string total = "1g", max_stall = "none";
   int rounds = 5;
   PrecopyWord precopy;
-  bool check_floor = false, json = false;
+  bool check_floor = false, json = false, csv = false;
 };
 
 nlohmann::json RowToJson(const bench::MigrateRow& row, double max_stall_us) {
   return {
       {"page", row.page},
-      {"pool", "fresh"},
+      {"pool", row.pool},
       {"side", "drover"},
       {"migrator", row.migrator},
       {"threads", row.threads},
@@ -60,19 +61,40 @@ nlohmann::json RowToJson(const bench::MigrateRow& row, double max_stall_us) {
 
 void PrintTable(const bench::MigrateReport& report) {
   fmt::print(
-      "floors copy by {}; GB/s are medians; efficiency = fresh floor's time / drover's, "
-      "median (min to max)\n\n",
+      "floors copy by {}; GB/s are medians; efficiency = floor's time / drover's, median (min to "
+      "max): the fresh floor's where targets are fresh, else the copy floor's\n\n",
       report.copy_function);
-  fmt::print("{:<5} {:>7} {:>11} {:>11} {:>8}  {:<20} {:>12}\n", "page", "threads", "copy floor",
-             "fresh floor", "drover", "efficiency", "window p99");
+  fmt::print("{:<5} {:<5} {:>7} {:>10} {:>11} {:>11} {:>8}  {:<20} {:>12}\n", "page", "pool",
+             "threads", "batch", "copy floor", "fresh floor", "drover", "efficiency", "window p99");
   for (const auto& row : report.rows)
-    fmt::print("{:<5} {:>7} {:>11.2f} {:>11.2f} {:>8.2f}  {:<20} {:>9.0f} us\n", row.page,
-               row.threads, row.copy_floor_gb_per_s, row.fresh_floor_gb_per_s, row.gb_per_s,
+    fmt::print("{:<5} {:<5} {:>7} {:>6} KiB {:>11.2f} {:>11.2f} {:>8.2f}  {:<20} {:>9.0f} us\n",
+               row.page, row.pool, row.threads, row.batch_bytes / 1024, row.copy_floor_gb_per_s,
+               row.fresh_floor_gb_per_s, row.gb_per_s,
                fmt::format("{:.2f} ({:.2f} to {:.2f})", row.efficiency, row.efficiency_min,
                            row.efficiency_max),
                row.window_p99_us);
   for (const auto& skipped : report.skipped)
     fmt::print("left out: {} ({})\n", skipped.row, skipped.reason);
+}
+
+// The columns are the JSON's.
+void PrintCsv(const bench::MigrateReport& report, double max_stall_us) {
+  const auto print = [](const nlohmann::json& row, bool names) {
+    std::string line;
+    for (const auto& [name, value] : row.flatten().items()) {
+      if (!line.empty()) line += ',';
+      if (names)
+        line += name.substr(1);  // "/phases_s/copy"
+      else if (!value.is_null())
+        line += value.is_string() ? value.get<std::string>() : value.dump();
+    }
+    fmt::print("{}\n", line);
+  };
+  for (const auto& row : report.rows) {
+    const auto json = RowToJson(row, max_stall_us);
+    if (&row == &report.rows.front()) print(json, true);
+    print(json, false);
+  }
 }
 
 int Migrate(const Options& options) {
@@ -82,16 +104,25 @@ int Migrate(const Options& options) {
   wanted.rounds = options.rounds;
   wanted.check_floor = options.check_floor;
   wanted.precopy = options.precopy.value();
-  const auto total = ParseTotal(options.total), batch = ParseSize(options.batch, kPageBytes);
+  wanted.pools = options.pools;
+  const auto total = ParseTotal(options.total);
   if (!total.has_value()) return Fail(total.error());
-  if (!batch.has_value()) return Fail(batch.error());
   wanted.total_bytes = *total;
-  wanted.batch_bytes = *batch;
+  wanted.batches_bytes.clear();
+  for (const std::string& word : options.batches) {
+    const auto batch = ParseSize(word, kPageBytes);
+    if (!batch.has_value()) return Fail(batch.error());
+    wanted.batches_bytes.push_back(*batch);
+  }
   const auto max_stall_us = ParseStall(options.max_stall);
   if (!max_stall_us.has_value()) return Fail(max_stall_us.error());
   wanted.max_stall_us = *max_stall_us;
   const auto report = bench::RunMigrate(wanted);
   if (!report.has_value()) return Fail(report.error());
+  if (options.csv) {
+    PrintCsv(*report, wanted.max_stall_us);
+    return kExitDone;
+  }
   if (!options.json) {
     PrintTable(*report);
     return kExitDone;
@@ -181,7 +212,14 @@ void AddBench(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   migrate->add_option("--total", options->total, "bytes to move, such as 64m or 4g")
       ->capture_default_str();
-  migrate->add_option("--batch", options->batch, "4 KiB pages, or 64k, 2m, up to 16m")
+  migrate
+      ->add_option("--pool", options->pools,
+                   "target pages: fresh; or reuse, the originals of the batch before (--reuse)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"fresh", "reuse"}))
+      ->capture_default_str();
+  migrate->add_option("--batch", options->batches, "4 KiB pages, or 64k, 2m, up to 16m")
+      ->delimiter(',')
       ->capture_default_str();
   migrate->add_option("--max-stall", options->max_stall, "as for move: 200us, 2ms, none")
       ->capture_default_str();
@@ -192,6 +230,7 @@ void AddBench(CLI::App& app, Chosen& chosen) {
   migrate->add_flag("--check-floor", options->check_floor,
                     "compare the floor with a plain loop; an error when it is 5 % slower");
   migrate->add_flag("--json", options->json, "one JSON document on stdout");
+  migrate->add_flag("--csv", options->csv, "comma-separated values on stdout")->excludes("--json");
   migrate->callback([=, &chosen] { chosen.run = [=] { return Migrate(*options); }; });
 }
 

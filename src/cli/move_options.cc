@@ -65,6 +65,11 @@ std::expected<flow::Job, Error> JobOf(const MoveOptions& options, int pid,
   job.plan_only = options.dry_run;
   job.verify = options.verify;
   job.unshare = options.unshare;
+  job.reuse = options.reuse;
+  if (job.reuse && !job.placement.same)
+    return std::unexpected(
+        Error{Error::Kind::kUsage,
+              "--reuse goes with --to same: what is left on one node is no target on another"});
   job.mode = options.mode == "async"  ? flow::Mode::kAsync
              : options.mode == "sync" ? flow::Mode::kSync
                                       : flow::Mode::kSyncLight;
@@ -168,6 +173,15 @@ void AddMoveOptions(CLI::App& move, MoveOptions& options) {
       "give pages that are shared with a child or parent after a fork copies of their own, and "
       "move those. Costs the memory that sharing saved, and splits shared huge pages; needs the "
       "agent");
+  move.add_flag(
+          "--reuse", options.reuse,
+          "with --to same: the pages that one batch leaves are the targets of the next. Faster, "
+          "and "
+          "for programs whose memory the kernel does not use behind their backs: what is still "
+          "sent "
+          "by MSG_ZEROCOPY or vmsplice, or written by a driver that is late, would then read or "
+          "overwrite what has its place there by now")
+      ->excludes("--verify");
   move.add_option("--mode", options.mode,
                   "pages that are busy for a moment: async does not try them again, "
                   "sync_light three times within 7 ms, sync up to seven times within "

@@ -23,7 +23,7 @@ struct MoveOptions {
   PrecopyWord precopy;
   double retry_for_s = 1;
   bool over_budget = false, json = false, dry_run = false, verify = false, shared = false,
-       unshare = false, detach = false;
+       unshare = false, reuse = false, detach = false;
 
   // Is it for one process, so that the report is that one's?
   bool for_one() const { return pids.size() == 1 && tree == 0 && cgroup.empty(); }

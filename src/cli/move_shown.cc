@@ -106,6 +106,8 @@ void Add(const flow::JobResult& part, flow::JobResult* sum) {
   sum->rounds += part.rounds;
   sum->pages_unshared += part.pages_unshared;
   sum->pages_by_cpu += part.pages_by_cpu;
+  sum->pages_filled_ahead += part.pages_filled_ahead;
+  sum->pages_reused += part.pages_reused;
   sum->pages_precopied += part.pages_precopied;
   sum->pages_changed += part.pages_changed;
   sum->pages_retargeted += part.pages_retargeted;

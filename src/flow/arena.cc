@@ -54,7 +54,8 @@ Engine* MakeEngine(const Parts& parts, Range stacks) {
       at += kAreaBytes;
     }
     (void)kernel.Advise({areas.area_small, 2 * kAreaBytes}, Advice::kNoHugePage);
-    (void)kernel.Advise({areas.pool_huge, kAreaBytes}, Advice::kHugePage);
+    // (Both, because they may change their roles: reuse.h.)
+    (void)kernel.Advise({areas.area_huge, 2 * kAreaBytes}, Advice::kHugePage);
   }
   engine->spare_page = at;
   AddOwn(*engine, arena);

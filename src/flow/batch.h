@@ -58,6 +58,7 @@ struct Batch {
   uint32_t followed_count = 0;
   Range followed[kFollowedRangesMax];  // registered because the application moved them
   bool follows_more = false;           // and others, for which there was no room
+  bool in_berth = false;               // area and pool are the background's (background.h)
   bool for_engines = false;            // no copy engine holds its addresses, so one may
   bool precopied = false;              // the CPU has copied, and compares in the window
   uint64_t changed = 0;                // pages of these that it has copied again

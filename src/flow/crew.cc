@@ -1,5 +1,6 @@
 #include "flow/crew.h"
 
+#include "flow/background.h"
 #include "flow/events.h"
 #include "flow/table.h"
 
@@ -26,6 +27,8 @@ void Crew::Start() {
   const std::span cpus(job_.helper_cpus, job_.helper_count);
   // Fewer helpers than asked for are no trouble: the mover copies what they do not.
   engine_.result->copy_threads = 1 + engines_.Start(job_.Engines(), cpus);
+  // (Without it the mover does all by itself.)
+  if (engine_.background != nullptr) (void)engine_.background->Start();
   engine_.kernel.KeepOff(cpus);
   for (uint32_t i = 0; i < engines_.size(); ++i) {
     Slot& slot = engine_.slots[engine_.slot_count++];
@@ -37,6 +40,7 @@ void Crew::Start() {
 
 void Crew::Stop() {
   if (!running_) return;
+  if (engine_.background != nullptr) engine_.background->Stop();
   StopFaultThread(engine_);
   engine_.kernel.KeepOff({});
   engines_.Stop();
@@ -45,6 +49,7 @@ void Crew::Stop() {
   engine_.result->late_chunks = engines_.late_chunks();
   CountPluginsCpu(false);
   engine_.result->helper_cpu_ns = engines_.cpu_ns() + plugins_used_ns_;
+  if (engine_.background != nullptr) engine_.result->helper_cpu_ns += engine_.background->cpu_ns();
   for (uint32_t i = 0; i < engine_.slot_count; ++i) LetGoOf(engine_.slots[i].holder);
   engine_.slot_count = 0;
   // (What a plugin holds beyond that stays held.)

@@ -90,6 +90,7 @@ class Observer {
   ~Observer() = default;
 };
 
+class Background;
 class Verifier;
 
 // Pages that wait for the next round of tries (again.h).
@@ -110,6 +111,15 @@ struct AgainList {
 // page.
 struct Areas {
   uint64_t area_small = 0, area_huge = 0, pool_small = 0, pool_huge = 0;
+};
+
+// Originals that are to be targets (reuse.h).
+struct Reused {
+  Range pages;  // in a pool; empty: none
+  bool huge = false;
+  bool whole = false;  // no page is missing there
+  Node node;
+  Node preferred;  // in this job, by the first areas; invalid: none yet
 };
 
 struct Engine {
@@ -161,6 +171,7 @@ struct Engine {
   // The second ones are for batches while a copy engine holds the first ones.
   Areas areas[2];
   bool first_areas_held = false;
+  Reused reused;
   uint64_t spare_page = 0;  // for the barrier
   bool spare_writable = true;
 
@@ -178,6 +189,8 @@ struct Engine {
   Holder stuck[migrators::kPluginsMax];
   Verifier* verifier = nullptr;  // with Job::verify
   Range verifier_room;
+  Background* background = nullptr;  // where the job has a CPU for it
+  Range background_room;
   Headroom headroom;
   Budget budget;
   WriteRate write_rate;

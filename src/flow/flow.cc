@@ -3,12 +3,14 @@
 #include <new>
 
 #include "flow/again.h"
+#include "flow/background.h"
 #include "flow/crew.h"
 #include "flow/events.h"
 #include "flow/fork_guard.h"
 #include "flow/kernel_path.h"
 #include "flow/phases.h"
 #include "flow/piece.h"
+#include "flow/reuse.h"
 #include "flow/stand_back.h"
 #include "flow/status.h"
 #include "flow/table.h"
@@ -37,9 +39,14 @@ void FreeAreas(Engine& engine, const Spots& spots, bool keep_area) {
   const auto free = [&](uint64_t start) {
     (void)engine.kernel.Advise({start, spots.length}, Advice::kDontNeed);
   };
-  if (!keep_area) free(spots.area);
   const bool held = engine.first_areas_held && engine.batch.for_engines;
-  if (!held) free(spots.pool);
+  const Range area{spots.area, spots.length}, pool{spots.pool, spots.length};
+  if (engine.batch.in_berth) {
+    engine.background->GiveBack(area, pool, held);
+  } else if (keep_area || held || !KeepForReuse(engine, area, pool)) {
+    if (!keep_area) free(spots.area);
+    if (!held) free(spots.pool);
+  }
   if (engine.batch.has_others) free(spots.other_pool);
 }
 
@@ -107,6 +114,7 @@ bool MoveBatch(Engine& engine) {
   if (going_on && engine.dont_fork_changed != nullptr && engine.dont_fork_changed->load() != 0)
     going_on = FindDontFork(engine);
   if (going_on && OpenBatch(engine)) {
+    if (engine.background != nullptr) engine.background->HoldBack(true);
     if (RuleHolds(Rule::kPinMover)) engine.kernel.PinThread();
     const Watch watch(engine.kernel);
     Isolate(engine);
@@ -115,6 +123,7 @@ bool MoveBatch(Engine& engine) {
     Remap(engine);
     NoteWindow(engine, watch.HasLostCpu());
     engine.kernel.UnpinThread();
+    if (engine.background != nullptr) engine.background->HoldBack(false);
     Release(engine);
     TallyCopies(engine);
     kept = engine.verifier != nullptr && engine.verifier->Keep();
@@ -255,6 +264,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   uint64_t huge_enabled = 1;  // Linux 5.0
   engine.huge_disabled =
       StatusNumber(engine.kernel, "THP_enabled:", &huge_enabled) && huge_enabled == 0;
+  engine.reused = {};
   engine.kernel_count = 0;
   engine.kernel_page_count = 0;
   for (EngineTally& counted : engine.counted) counted = {};
@@ -275,6 +285,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   if (job.own_path) StandBack(engine);
   if (job.own_path && result->own_path_trouble == Trouble::kNone) (void)FindDontFork(engine);
   StartUnlike(engine);
+  if (result->own_path_trouble == Trouble::kNone) Background::Make(engine, job);
   {
     auto* desk = new (reinterpret_cast<void*>(*room)) Desk(engine, job);
     if (job.verify && !job.plan_only && job.own_path &&
@@ -283,7 +294,10 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
     MoveAll(engine, desk->crew, desk->mover, desk->aside);
     if (engine.verifier != nullptr) engine.verifier->JudgeAll();
     desk->~Desk();
-    Verifier::Unmake(engine);  // no helper reads there any more
+    FreeReused(engine);
+    // No thread reads or writes there any more.
+    Verifier::Unmake(engine);
+    Background::Unmake(engine);
   }
   if (result->not_moved_why[static_cast<uint32_t>(Why::kOverBudget)] > 0)
     result->smallest_budget_ns = engine.budget.SmallestThatWouldDo();

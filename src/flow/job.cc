@@ -24,8 +24,8 @@ bool IsWholePages(const Range& range) {
 
 bool IsValid(const Job& job) {
   for (const bool* flag :
-       {&job.placement.same, &job.plan_only, &job.verify, &job.unshare, &job.shared, &job.own_path,
-        &job.kernel_path, &job.expendable, &job.over_budget})
+       {&job.placement.same, &job.plan_only, &job.verify, &job.unshare, &job.reuse, &job.shared,
+        &job.own_path, &job.kernel_path, &job.expendable, &job.over_budget})
     if (!IsFlag(*flag)) return false;
   if (job.batch_bytes == 0 || job.batch_bytes > kBatchBytesMax ||
       job.batch_bytes % kPageBytes != 0 || job.range_count > kRangesMax ||

@@ -133,6 +133,9 @@ struct Job {
   // Pages that are shared after a fork get copies of their own, as a write of the program would
   // make them: costs the memory that sharing saved.
   bool unshare = false;
+  // The originals of a batch are the targets of the next one; where pages stay on their nodes
+  // (placement.same) and without `verify`. reuse.h says what that risks.
+  bool reuse = false;
   // Files and shared memory, too, and what several processes map for all of them
   // (MPOL_MF_MOVE_ALL, which takes CAP_SYS_NICE). By the kernel path.
   bool shared = false;
@@ -291,9 +294,11 @@ struct JobResult {
   uint64_t first_touches = 0;                       // faults on pages that were never there
   uint64_t children_filled = 0;                     // holes filled in children
   EngineTally engines[migrators::kKindCount] = {};  // by migrators::Kind
-  uint64_t pages_by_cpu = 0;      // of those by the own path: that no engine had copied
-  uint64_t pages_precopied = 0;   // that were copied ahead of their window, and
-  uint64_t pages_changed = 0;     // of those: that were copied again in it
+  uint64_t pages_by_cpu = 0;        // of those by the own path: that no engine had copied
+  uint64_t pages_precopied = 0;     // that were copied ahead of their window, and
+  uint64_t pages_changed = 0;       // of those: that were copied again in it
+  uint64_t pages_filled_ahead = 0;  // whose targets were faulted in while another batch moved
+  uint64_t pages_reused = 0;        // whose targets were the originals of other pages
   uint64_t pages_retargeted = 0;  // whose target a late engine still had, so that they got another
   uint32_t copy_threads = 1;      // that there were, the mover included
   uint64_t helper_cpu_ns = 0;     // CPU time of the copy engines' threads, the mover's not

@@ -107,6 +107,14 @@ inline constexpr uint32_t kDontForkRangesMax = 256;
 // Descriptors that must be free in the engine's table: each child that is made in a window comes
 // with one.
 inline constexpr uint64_t kDescriptorsSpared = 16;
+// The background's (background.h): how long the mover waits for a part of an errand that has been
+// begun, between two looks; and how long the thread rests where something else has run on its CPU
+// for so long.
+inline constexpr uint64_t kErrandPatienceNs = 1'000'000'000;
+inline constexpr uint64_t kErrandNapNs = 20'000;
+inline constexpr uint64_t kCrowdedNs = 300'000;
+inline constexpr uint64_t kCrowdedRestNs = 20'000'000;
+inline constexpr uint64_t kHeldBackNapNs = 1'000'000;
 // What --verify keeps of originals, for how long at least, and how often it goes on looking at one
 // to which late writes have come.
 inline constexpr uint32_t kKeptPagesMax = (64u << 20) / kPageBytes;

@@ -1,7 +1,8 @@
 // Filling and closing the batch's table.
 #pragma once
 
-#include "flow/engine.h"
+#include "flow/background.h"
+#include "flow/reuse.h"
 
 namespace drover::flow {
 
@@ -11,7 +12,8 @@ struct BatchPlace {
   Node target;
   uint64_t area = 0, pool = 0;  // of the same length as `live`
   uint64_t other_pool = 0;      // for targets in place of those that a late copy engine has
-  bool for_engines = false;     // in the first areas: may copy engines have it
+  bool in_berth = false;        // the background's, until it is given back
+  bool for_engines = false;     // in areas that a copy engine may have
   bool precopied = false;       // copied ahead of the window
 };
 
@@ -50,24 +52,30 @@ inline void TakeFirstAreasBack(Engine& engine) {
   const Areas& areas = engine.areas[0];
   for (const uint64_t area : {areas.area_small, areas.pool_small, areas.area_huge, areas.pool_huge})
     (void)engine.kernel.Advise({area, kAreaBytes}, kernel::Advice::kDontNeed);
+  if (engine.background != nullptr) engine.background->TakeBack();
   engine.first_areas_held = false;
 }
 
-// In the engine's own areas: as `live` stands in its slots of huge pages, so that there is one page
-// table on each side.
+// In areas of the engine's own, which are the batch's until FreeAreas: as `live` stands in its
+// slots of huge pages, so that there is one page table on each side.
 inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target) {
   const bool held = EnginesHoldAddresses(engine);
   if (engine.first_areas_held && !held) TakeFirstAreasBack(engine);
   engine.first_areas_held = held;
-  const Areas& areas = engine.areas[held ? 1 : 0];
+  const Areas* berth =
+      !held && engine.background != nullptr ? engine.background->Take(huge, target) : nullptr;
+  const Areas& areas = berth != nullptr ? *berth : engine.areas[held ? 1 : 0];
   const Areas& others = engine.areas[1];
   const uint64_t shift = live.start % kHugeBytes;
+  const uint64_t pool =
+      PoolForReuse(engine, live, huge, target, (huge ? areas.pool_huge : areas.pool_small) + shift);
   return {.live = live,
           .huge = huge,
           .target = target,
           .area = (huge ? areas.area_huge : areas.area_small) + shift,
-          .pool = (huge ? areas.pool_huge : areas.pool_small) + shift,
+          .pool = pool,
           .other_pool = held ? 0 : (huge ? others.pool_huge : others.pool_small) + shift,
+          .in_berth = berth != nullptr,
           .for_engines = !held};
 }
 
@@ -90,6 +98,7 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   batch.area = place.area;
   batch.pool = place.pool;
   batch.other_pool = place.other_pool;
+  batch.in_berth = place.in_berth;
   batch.for_engines = place.for_engines;
   batch.precopied = place.precopied;
   batch.changed = 0;

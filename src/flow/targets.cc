@@ -1,5 +1,8 @@
 #include "flow/targets.h"
 
+#include "flow/background.h"
+#include "flow/reuse.h"
+
 namespace drover::flow {
 namespace {
 
@@ -48,7 +51,10 @@ void ReadyPool(Engine& engine, uint64_t pool) {
   const Batch& batch = engine.batch;
   // An application's mlockall locks what it finds; a locked pool would not fit unlocked pages.
   (void)engine.kernel.Unlock({pool, batch.live.length});
-  if (engine.job->placement.node_count > 1)
+  if (engine.job->placement.node_count <= 1) return;
+  if (engine.job->reuse && batch.for_engines)
+    PreferForReuse(engine, batch.target);
+  else
     (void)engine.kernel.PreferNode({pool, batch.live.length}, batch.target);
 }
 
@@ -56,11 +62,16 @@ void FillTargets(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
                  RefuseTargets refuse) {
   Batch& batch = engine.batch;
   const Range run{pool + first * kPageBytes, count * kPageBytes};
-  if (!engine.headroom.Grants(engine.kernel, batch.target, run.length) ||
-      engine.kernel.Advise(run, Advice::kPopulateWrite) != Errno::kOk) {
+  const bool filled =
+      pool == batch.pool &&
+      (batch.in_berth ? engine.background->IsFilled(run, batch.huge) : AreReused(engine, run));
+  if (!filled && (!engine.headroom.Grants(engine.kernel, batch.target, run.length) ||
+                  engine.kernel.Advise(run, Advice::kPopulateWrite) != Errno::kOk)) {
     refuse(batch, first, count, Why::kNoTargetMemory);
     return;
   }
+  if (filled)
+    (batch.in_berth ? engine.result->pages_filled_ahead : engine.result->pages_reused) += count;
   if (batch.huge) CheckHuge(engine, pool, first, count, refuse);
   if (engine.job->placement.node_count > 1 && RuleHolds(Rule::kCheckTargetNode))
     CheckNode(engine, pool, first, count, refuse);

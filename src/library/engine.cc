@@ -221,6 +221,9 @@ std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) 
   job.plan_only = request.plan_only;
   job.mode = static_cast<flow::Mode>(request.mode);
   job.unshare = request.unshare;
+  job.reuse = request.reuse;
+  if (job.reuse && (job.verify || !job.placement.same))
+    return usage("reuse goes with Target::Same() and without verify");
   job.expendable = request.expendable;
   if (const auto checked = library::CheckEngines(job); !checked.has_value())
     return std::unexpected(checked.error());

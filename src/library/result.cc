@@ -82,6 +82,8 @@ MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   result.helper_cpu_s = static_cast<double>(job.helper_cpu_ns) / 1e9;
   result.late_chunks = job.late_chunks;
   result.pages_by_cpu = job.pages_by_cpu;
+  result.pages_filled_ahead = job.pages_filled_ahead;
+  result.pages_reused = job.pages_reused;
   result.pages_precopied = job.pages_precopied;
   result.pages_changed = job.pages_changed;
   result.pages_retargeted = job.pages_retargeted;

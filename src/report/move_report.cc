@@ -197,6 +197,8 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen) {
           {"migrators", MigratorsToJson(result)},
           {"pages_retargeted", result.pages_retargeted},
           {"precopy", {{"pages", result.pages_precopied}, {"changed", result.pages_changed}}},
+          {"pages_filled_ahead", result.pages_filled_ahead},
+          {"pages_reused", result.pages_reused},
           {"pages_unshared", result.pages_unshared},
           {"retry_rounds", result.retry_rounds},
           {"copy_threads", result.copy_threads},

@@ -48,6 +48,7 @@ struct Case {
   bool protect_in_window;
   bool verify = false;
   bool ahead = false;  // copied ahead of the window
+  bool reuse = false;
 };
 void PrintTo(const Case& each, std::ostream* out) {
   *out << each.name;
@@ -66,6 +67,7 @@ struct Scene {
     protect = what.protect_in_window;
     verify = what.verify;
     ahead = what.ahead;
+    reuse = what.reuse;
   }
   void Run() {
     const uint64_t protects = world.model.Calls(Call::kProtect);
@@ -81,12 +83,13 @@ struct Scene {
     job.mode = Mode::kSync;  // all rounds, without their pauses
     job.retry_for_ns = 0;
     job.verify = verify;
+    job.reuse = reuse;
     if (ahead) job.precopy = Precopy::kAlways;
     world.Run(job);
   }
 
   World world;
-  bool to_other_node, protect = false, verify = false, ahead = false;
+  bool to_other_node, protect = false, verify = false, ahead = false, reuse = false;
   Range small, huge, locked;
   std::mutex mutex;
   std::vector<Call> calls;
@@ -98,7 +101,8 @@ INSTANTIATE_TEST_SUITE_P(Jobs, CallFails,
                          testing::Values(Case{"same", false, false}, Case{"other", true, false},
                                          Case{"ladder", false, true},
                                          Case{"ladder_other", true, true},
-                                         Case{"ahead", true, false, false, true}),
+                                         Case{"ahead", true, false, false, true},
+                                         Case{"reuse", false, true, false, false, true}),
                          [](const auto& each) { return std::string(each.param.name); });
 
 TEST_P(CallFails, EveryOne) {

@@ -1,0 +1,267 @@
+#include "flow/background.h"
+
+#include <new>
+
+#include "flow/flow.h"
+#include "migrators/spin.h"
+
+namespace drover::flow {
+namespace {
+
+using kernel::Advice;
+using kernel::Errno;
+
+constexpr uint64_t kBackgroundBytes = RoundUp(sizeof(Background), kHugeBytes);
+constexpr uint32_t kKindsOfArea = 4;
+
+// Which copy engines have let go of everything when their threads have ended.
+bool LetsGo(const Job& job) {
+  return job.engine_count == 1 && job.engines[0].kind == migrators::Kind::kThreads;
+}
+
+Range PoolOf(const Areas& areas, bool huge, uint64_t bytes) {
+  return {huge ? areas.pool_huge : areas.pool_small, bytes};
+}
+
+}  // namespace
+
+void Background::Make(Engine& engine, const Job& job) {
+  engine.background = nullptr;
+  // (The verifier keeps its originals in places of its own.)
+  if (!job.own_path || job.plan_only || job.verify || job.reuse || job.helper_count == 0 ||
+      !LetsGo(job))
+    return;
+  const uint64_t area_bytes = RoundUp(job.batch_bytes, kHugeBytes);
+  // A batch may begin anywhere within a huge page's length.
+  const uint64_t berths_bytes = kBerths * kKindsOfArea * (area_bytes + kHugeBytes);
+  const auto mapped = MapOwn(engine.kernel, kBackgroundBytes + berths_bytes + kHugeBytes);
+  if (!mapped.has_value()) return;
+  AddOwn(engine, *mapped);
+  const uint64_t start = RoundUp(mapped->start, kHugeBytes);
+  (void)engine.kernel.Advise({start, kBackgroundBytes}, Advice::kNoHugePage);
+  engine.background = new (reinterpret_cast<void*>(start))
+      Background(engine, job, start + kBackgroundBytes, area_bytes);
+  engine.background_room = *mapped;
+}
+
+void Background::Unmake(Engine& engine) {
+  if (engine.background == nullptr) return;
+  engine.background = nullptr;
+  RemoveOwn(engine, engine.background_room);
+  engine.kernel.Unmap(engine.background_room);
+}
+
+// No two of them that follow one another are one mapping to the kernel: what is registered, and so
+// changed, must not be what the thread fills.
+Background::Background(Engine& engine, const Job& job, uint64_t at, uint64_t area_bytes)
+    : engine_(engine), job_(job), area_bytes_(area_bytes) {
+  for (Berth& berth : berths_) {
+    Areas& areas = berth.areas;
+    for (uint64_t* area :
+         {&areas.area_small, &areas.area_huge, &areas.pool_small, &areas.pool_huge}) {
+      *area = at;
+      at += area_bytes + kHugeBytes;
+    }
+    for (const uint64_t small : {areas.area_small, areas.pool_small})
+      (void)engine.kernel.Advise({small, area_bytes + kHugeBytes}, Advice::kNoHugePage);
+    (void)engine.kernel.Advise({areas.pool_huge, area_bytes + kHugeBytes}, Advice::kHugePage);
+  }
+}
+
+Errno Background::Start() {
+  stop_.store(false, std::memory_order_relaxed);
+  running_.store(true, std::memory_order_relaxed);
+  const Errno error = engine_.threads.Start(WorkBody, this);
+  if (error != Errno::kOk) running_.store(false, std::memory_order_relaxed);
+  return error;
+}
+
+void Background::Nap() {
+  const threads::Word nothing = 0;
+  engine_.threads.Wait(nothing, 0, kErrandNapNs);
+}
+
+// It ends before the fault thread does, for which it may have to wait (events.h).
+void Background::Stop() {
+  stop_.store(true);
+  posted_.fetch_add(1);
+  engine_.threads.WakeAll(posted_);
+  const uint64_t end_ns = engine_.kernel.NowNs() + kErrandPatienceNs;
+  while (running_.load(std::memory_order_acquire) && engine_.kernel.NowNs() < end_ns) Nap();
+}
+
+// ---- the thread
+
+void Background::Work() {
+  engine_.kernel.RunOn(job_.helper_cpus[0]);
+  since_ns_ = engine_.kernel.NowNs();
+  since_cpu_ns_ = engine_.kernel.ThreadCpuNs();
+  uint32_t seen = posted_.load(std::memory_order_acquire) - kBerths;  // (it may have begun late)
+  while (!stop_.load(std::memory_order_acquire)) {
+    const uint32_t posted = posted_.load(std::memory_order_acquire);
+    if (seen == posted || held_back_.load(std::memory_order_acquire)) {
+      Sleep(posted);
+      continue;
+    }
+    Errand& errand = berths_[queue_[seen % kQueueLength].load()].errand;
+    uint32_t chunk;
+    if (!Claim(errand, &chunk)) {
+      ++seen;
+      continue;
+    }
+    Do(errand, chunk);
+    RestIfCrowded();
+  }
+  cpu_ns_.fetch_add(engine_.kernel.ThreadCpuNs());
+  running_.store(false, std::memory_order_release);
+}
+
+// Until there is more to do. (Who waits by spinning takes the CPU from the copy engines' helpers.)
+void Background::Sleep(uint32_t seen) {
+  engine_.threads.AllowIdentitySignal(true);
+  asleep_.store(true);
+  if (posted_.load() == seen && !stop_.load())
+    engine_.threads.Wait(posted_, seen, held_back_.load() ? kHeldBackNapNs : 0);
+  asleep_.store(false);
+  engine_.threads.AllowIdentitySignal(false);
+  since_ns_ = engine_.kernel.NowNs();
+  since_cpu_ns_ = engine_.kernel.ThreadCpuNs();
+}
+
+// Something else has run here.
+void Background::RestIfCrowded() {
+  const uint64_t ran_ns = engine_.kernel.NowNs() - since_ns_;
+  if (ran_ns < kCrowdedNs) return;
+  if (ran_ns - (engine_.kernel.ThreadCpuNs() - since_cpu_ns_) > kCrowdedNs) {
+    const threads::Word nothing = 0;
+    engine_.threads.AllowIdentitySignal(true);
+    engine_.threads.Wait(nothing, 0, kCrowdedRestNs);
+    engine_.threads.AllowIdentitySignal(false);
+  }
+  since_ns_ = engine_.kernel.NowNs();
+  since_cpu_ns_ = engine_.kernel.ThreadCpuNs();
+}
+
+// ---- errands
+
+bool Background::Claim(Errand& errand, uint32_t* chunk) {
+  uint32_t left = errand.unclaimed.load(std::memory_order_acquire);
+  do {
+    if (left == 0) return false;
+  } while (!errand.unclaimed.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel));
+  *chunk = errand.chunks - left;  // rising
+  return true;
+}
+
+void Background::Do(Errand& errand, uint32_t chunk) {
+  const bool frees = chunk < errand.free_chunks;
+  const Range whole = frees ? errand.free : errand.fill;
+  const uint64_t step = frees ? kFreeBytes : FillBytes(errand.huge);
+  const uint64_t at = (frees ? chunk : chunk - errand.free_chunks) * step;
+  const uint64_t length = whole.length - at < step ? whole.length - at : step;
+  const Errno error = engine_.kernel.Advise({whole.start + at, length},
+                                            frees ? Advice::kDontNeed : Advice::kPopulateWrite);
+  if (error != Errno::kOk) errand.failed.store(true, std::memory_order_relaxed);
+  errand.done.fetch_add(1, std::memory_order_acq_rel);
+}
+
+void Background::Post(Berth& berth, Range free, Range fill, bool huge) {
+  Errand& errand = berth.errand;
+  const auto chunks_of = [](Range range, uint64_t step) {
+    return static_cast<uint32_t>((range.length + step - 1) / step);
+  };
+  errand.free = free;
+  errand.fill = fill;
+  errand.huge = huge;
+  errand.free_chunks = chunks_of(free, kFreeBytes);
+  errand.chunks = errand.free_chunks + chunks_of(fill, FillBytes(huge));
+  errand.failed.store(false, std::memory_order_relaxed);
+  errand.done.store(0, std::memory_order_relaxed);
+  errand.unclaimed.store(errand.chunks, std::memory_order_release);
+  const uint32_t number = posted_.load(std::memory_order_relaxed);
+  queue_[number % kQueueLength].store(static_cast<uint32_t>(&berth - berths_));
+  posted_.store(number + 1);
+  if (asleep_.load()) engine_.threads.WakeAll(posted_);
+}
+
+// What the thread has not begun is done here. False: it has lost its CPU in the middle, for long.
+bool Background::Finish(Errand& errand) {
+  for (uint32_t chunk; Claim(errand, &chunk);) Do(errand, chunk);
+  const uint64_t end_ns = engine_.kernel.NowNs() + kErrandPatienceNs;
+  for (int spins = 0; errand.done.load(std::memory_order_acquire) < errand.chunks; ++spins) {
+    if (spins < migrators::kSpinsBeforeSleep) {
+      migrators::Pause();
+      continue;
+    }
+    if (engine_.kernel.NowNs() > end_ns) return false;
+    Nap();
+  }
+  return true;
+}
+
+// ---- the mover
+
+const Areas* Background::Take(bool huge, Node target) {
+  for (uint32_t i = 1; i <= kBerths; ++i) {
+    const uint32_t index = (taken_ + i) % kBerths;
+    Berth& berth = berths_[index];
+    if (berth.held || !Finish(berth.errand)) continue;
+    taken_ = index;
+    if (berth.errand.failed.load(std::memory_order_relaxed)) berth.full[berth.errand.huge] = false;
+    if (berth.full[huge] && berth.node[huge] != target) {
+      (void)engine_.kernel.Advise(PoolOf(berth.areas, huge, area_bytes_), Advice::kDontNeed);
+      berth.full[huge] = false;
+    }
+    return &berth.areas;
+  }
+  return nullptr;
+}
+
+bool Background::IsFilled(Range targets, bool huge) const {
+  const Berth& berth = berths_[taken_];
+  return berth.full[huge] && PoolOf(berth.areas, huge, area_bytes_).Contains(targets);
+}
+
+void Background::GiveBack(Range area, Range pool, bool held) {
+  const bool huge = engine_.batch.huge;
+  const Node target = engine_.batch.target;
+  Berth& berth = berths_[taken_];
+  berth.held = held;
+  if (held) return;
+  const Range all = PoolOf(berth.areas, huge, area_bytes_);
+  const bool was_full = berth.full[huge];
+  Range fill = was_full && all.Contains(pool) ? pool : all;
+  const JobResult& result = *engine_.result;
+  // Not for what will not be wanted any more.
+  const uint64_t pages_left = result.pages_estimated > result.pages_requested
+                                  ? result.pages_estimated - result.pages_requested
+                                  : 0;
+  if (pages_left * kPageBytes < kBerths * area_bytes_ ||
+      !engine_.headroom.Grants(engine_.kernel, target, fill.length))
+    fill = {};
+  if (!fill.empty() && berth.node[huge] != target) {
+    (void)engine_.kernel.PreferNode(all, target);
+    berth.node[huge] = target;
+  }
+  berth.full[huge] = !fill.empty();
+  Post(berth, area, fill, huge);
+}
+
+void Background::TakeBack() {
+  for (Berth& berth : berths_) {
+    if (!berth.held) continue;
+    const Areas& areas = berth.areas;
+    for (const uint64_t area :
+         {areas.area_small, areas.area_huge, areas.pool_small, areas.pool_huge})
+      (void)engine_.kernel.Advise({area, area_bytes_ + kHugeBytes}, Advice::kDontNeed);
+    berth.full[false] = berth.full[true] = berth.held = false;
+  }
+}
+
+void Background::HoldBack(bool hold) {
+  if (engine_.job->max_stall_ns == 0) return;
+  held_back_.store(hold);
+  if (!hold && asleep_.load()) engine_.threads.WakeAll(posted_);
+}
+
+}  // namespace drover::flow

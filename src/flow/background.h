@@ -1,0 +1,97 @@
+// The pipeline: while the mover is at one batch, a thread of the engine's gets the targets of the
+// next ones ready, and frees the originals of those before. For that a job has several places in
+// which batches have their originals and their targets, in turn (berths), and each has an errand
+// outstanding from the end of one batch in it to the beginning of the next.
+//
+// The thread has the policy that the mover has, and not that of the copy engines' helpers
+// (SCHED_IDLE): it works in the kernel, under locks that a fork, say, of the program waits for, and
+// must not be kept from going on for long. So that it takes nothing from others all the same it
+// runs on a CPU that was found idle, and rests for a while when something else has run there.
+// What it has not come to the mover does.
+//
+// Mover thread, but for Work. Freestanding.
+#pragma once
+
+#include <atomic>
+
+#include "flow/engine.h"
+
+namespace drover::flow {
+
+class Background {
+ public:
+  // Where the job has a CPU for it, and engines that hold no addresses when their threads have
+  // ended. Otherwise, or without memory: the engine does without.
+  static void Make(Engine& engine, const Job& job);
+  static void Unmake(Engine& engine);
+
+  // Of the thread; it is joined by Threads::JoinAll.
+  [[nodiscard]] kernel::Errno Start();
+  void Stop();
+  uint64_t cpu_ns() const { return cpu_ns_.load(std::memory_order_acquire); }  // behind the join
+
+  // The place for the next batch, which is the batch's until GiveBack; nullptr: none is free.
+  const Areas* Take(bool huge, Node target);
+  // Are these targets, in the place that was taken last, all there?
+  bool IsFilled(Range targets, bool huge) const;
+  // Behind the batch in the place that was taken last: what is left of its originals is freed, and
+  // targets that are gone are made up for. `held`: a copy engine may still touch all that.
+  void GiveBack(Range area, Range pool, bool held);
+  // No copy engine touches any more what it had.
+  void TakeBack();
+  // No work while a window is open that must be short: the CPU is for the copy engines then.
+  void HoldBack(bool hold);
+
+ private:
+  static constexpr uint32_t kBerths = 3;
+  static constexpr uint32_t kQueueLength = 4;  // more than there are berths
+  // Of small pages, at a time: for so long others may wait for a lock.
+  static constexpr uint64_t kFillBytes = 64 << 10;
+  // To free costs less, and each call interrupts the other CPUs of the process.
+  static constexpr uint64_t kFreeBytes = kHugeBytes;
+
+  static constexpr uint64_t FillBytes(bool huge) { return huge ? kHugeBytes : kFillBytes; }
+
+  struct Errand {
+    Range free, fill;
+    bool huge = false;
+    uint32_t free_chunks = 0, chunks = 0;
+    std::atomic<uint32_t> unclaimed = 0, done = 0;
+    std::atomic<bool> failed = false;
+  };
+  struct Berth {
+    Areas areas;
+    Errand errand;
+    // Of the small and of the huge pool.
+    bool full[2] = {};
+    Node node[2] = {{-1}, {-1}};
+    bool held = false;
+  };
+
+  Background(Engine& engine, const Job& job, uint64_t berths_start, uint64_t area_bytes);
+  static void WorkBody(void* self) { static_cast<Background*>(self)->Work(); }
+  void Work();
+  void Sleep(uint32_t seen);
+  void Nap();
+  void RestIfCrowded();
+  void Post(Berth& berth, Range free, Range fill, bool huge);
+  bool Finish(Errand& errand);
+  static bool Claim(Errand& errand, uint32_t* chunk);
+  void Do(Errand& errand, uint32_t chunk);
+
+  Engine& engine_;
+  const Job& job_;
+  uint64_t area_bytes_;
+  Berth berths_[kBerths];
+  uint32_t taken_ = 0;
+  // Errands in the order in which they were posted, by berth; and how many there have been. The
+  // word changes with every errand, and to stop.
+  std::atomic<uint32_t> queue_[kQueueLength] = {};
+  threads::Word posted_ = 0;
+  std::atomic<bool> stop_ = false, running_ = false, asleep_ = false, held_back_ = false;
+  std::atomic<uint64_t> cpu_ns_ = 0;
+  // Of the thread: since when it has been running, by the clock and by its CPU time.
+  uint64_t since_ns_ = 0, since_cpu_ns_ = 0;
+};
+
+}  // namespace drover::flow

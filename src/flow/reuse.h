@@ -1,0 +1,27 @@
+// Job::reuse: the originals of one batch are the targets of the next one. Saves faulting in and
+// freeing, and has to be asked for: the kernel may still read or write an original by a reference
+// that nobody else sees (MSG_ZEROCOPY, vmsplice, a late writer).
+//
+// Mover thread. Freestanding.
+#pragma once
+
+#include "flow/engine.h"
+
+namespace drover::flow {
+
+// Where the targets of the next batch lie, of pages like these: on such originals where there are
+// some for them, else in `pool`. Others are freed.
+[[nodiscard]] uint64_t PoolForReuse(Engine& engine, Range live, bool huge, Node target,
+                                    uint64_t pool);
+void FreeReused(Engine& engine);
+// Are all of these targets such originals?
+[[nodiscard]] bool AreReused(const Engine& engine, Range targets);
+
+// Fresh pages of the first areas come from there. All of them alike, because a preference for a
+// part makes a mapping of its own, and a MOVE must lie in one.
+void PreferForReuse(Engine& engine, Node target);
+
+// Behind a batch in the first areas: these change their roles. False: nothing is to be used again.
+[[nodiscard]] bool KeepForReuse(Engine& engine, Range area, Range pool);
+
+}  // namespace drover::flow
