@@ -10,6 +10,7 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -29,12 +30,13 @@ std::unique_ptr<Engine> OpenEngine() {
 class Hosted : public testing::TestWithParam<std::tuple<bool, const char*>> {
  protected:
   bool huge() const { return std::get<0>(GetParam()); }
-  const char* migrator() const { return std::get<1>(GetParam()); }
+  bool reuse() const { return std::string_view(std::get<1>(GetParam())) == "reuse"; }
+  const char* migrator() const { return reuse() ? "serial" : std::get<1>(GetParam()); }
 };
 
 INSTANTIATE_TEST_SUITE_P(PageSizesAndMigrators, Hosted,
                          testing::Combine(testing::Values(false, true),
-                                          testing::Values("serial", "threads:2")));
+                                          testing::Values("serial", "threads:2", "reuse")));
 
 TEST_P(Hosted, RelocatesUnderReadersAndWriters) {
   constexpr int kRounds = 10;
@@ -46,9 +48,12 @@ TEST_P(Hosted, RelocatesUnderReadersAndWriters) {
     MoveRequest request;
     request.ranges = {memory.range()};
     request.migrator = migrator();
+    request.reuse = reuse();
     const auto result = engine->Move(request);
     ASSERT_TRUE(result.has_value()) << result.error().message;
     EXPECT_EQ(result->own_path_refused, "");
+    EXPECT_EQ(result->pages_reused > 0, reuse());
+    EXPECT_EQ(result->pages_filled_ahead > 0, result->copy_threads > 1);
     for (const auto& cause : result->not_moved)
       RecordProperty(cause.why, static_cast<int>(cause.pages));
     EXPECT_EQ(result->pages_requested, memory.pages());
