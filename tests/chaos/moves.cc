@@ -154,6 +154,13 @@ bool Moves::RunJob() {
   if (!(*marker)->plugins[0].view().empty() && random_.OneIn(8))
     DrawPlugin(**marker, *client, &job);
   helper_cpus_.Place(&job, pid_);
+  // No CPU is idle in a storm. Helpers all the same, which then lose theirs again and again.
+  for (const uint32_t wanted = random_.OneIn(2) ? migrators::HelpersOf(job.Engines()) : 0;
+       job.helper_count < wanted;)
+    job.helper_cpus[job.helper_count++] = -1;
+  // A short job fills nothing ahead.
+  if (job.helper_count > 0 && job.batch_bytes >= (256 << 10) && random_.OneIn(2))
+    job.range_count = 0;
   // Looked at fifty times a second: seldom in time, which is a case as well.
   control::Steering steering;
   steering.cancel = random_.OneIn(8);
@@ -179,6 +186,7 @@ bool Moves::RunJob() {
   tally_.children_filled += result->children_filled;
   tally_.rounds += result->rounds;
   tally_.unshared += result->pages_unshared;
+  tally_.filled_ahead += result->pages_filled_ahead;
   tally_.precopied += result->pages_precopied;
   tally_.changed += result->pages_changed;
   for (const flow::EngineTally& engine : result->engines) {

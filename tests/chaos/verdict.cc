@@ -60,6 +60,7 @@ void Verdict::AddMoves(const MovesTally& moved) {
   moved_.children_filled += moved.children_filled;
   moved_.rounds += moved.rounds;
   moved_.unshared += moved.unshared;
+  moved_.filled_ahead += moved.filled_ahead;
   moved_.precopied += moved.precopied;
   moved_.changed += moved.changed;
   moved_.not_by_own_path += moved.not_by_own_path;
@@ -76,7 +77,8 @@ std::string Verdict::Text() const {
       "disturbances, {} "
       "windows, {} pages moved, {} moves denied, {} pages put back by the ladder, {} children "
       "filled, "
-      "{} rounds, {} pages unshared, {} copied ahead ({} changed meanwhile); {} failures injected; "
+      "{} rounds, {} pages unshared, {} with targets filled ahead, {} copied ahead ({} changed "
+      "meanwhile); {} failures injected; "
       "copy engines: {} batches failed or "
       "refused, {} late, {} wrong copies mended, {} pages by a plugin; {} pages looked at, {} "
       "wrong",
@@ -84,8 +86,8 @@ std::string Verdict::Text() const {
       fewest_ == ~uint64_t{0} ? 0 : fewest_, fewest_name_, moved_.jobs, moved_.not_by_own_path,
       moved_.cancelled, moved_.paused, moved_.cut_off, moved_.disturbed, moved_.windows,
       moved_.pages_moved, moved_.moves_denied, moved_.ladder_steps, moved_.children_filled,
-      moved_.rounds, moved_.unshared, moved_.precopied, moved_.changed, injected_,
-      moved_.copies_failed, moved_.copies_late, moved_.copies_mended, moved_.by_plugin,
+      moved_.rounds, moved_.unshared, moved_.filled_ahead, moved_.precopied, moved_.changed,
+      injected_, moved_.copies_failed, moved_.copies_late, moved_.copies_mended, moved_.by_plugin,
       pages_checked_, wrong_);
 }
 
