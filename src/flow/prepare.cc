@@ -19,6 +19,14 @@ uint64_t WantedEnd(const Batch& batch, uint64_t first) {
   return end;
 }
 
+// The CPU, or a hypervisor with page tables of its own, comes to know a page at the first touch by
+// its address: up to 6 us a small page there. Better before the window than in it.
+void TouchTargets(const Batch& batch) {
+  for (uint64_t i = 0; i < batch.page_count; i += batch.folio_pages())
+    if (batch.state[i] == PageState::kWanted)
+      *reinterpret_cast<volatile uint8_t*>(batch.pool + i * kPageBytes) = 0;
+}
+
 }  // namespace
 
 void Prepare(Engine& engine) {
@@ -30,6 +38,8 @@ void Prepare(Engine& engine) {
     if (end > first) FillTargets(engine, batch.pool, first, end - first, Refuse);
     first = end > first ? end : first + 1;
   }
+  // (What is copied ahead is touched by that.)
+  if (engine.budget.is_limited() && !batch.precopied) TouchTargets(batch);
 }
 
 }  // namespace drover::flow
