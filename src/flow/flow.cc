@@ -113,8 +113,9 @@ bool MoveBatch(Engine& engine) {
   bool going_on = found && !HasSeenReason(engine);
   if (going_on && engine.dont_fork_changed != nullptr && engine.dont_fork_changed->load() != 0)
     going_on = FindDontFork(engine);
+  // What it has begun, under the mmap lock, the registration waits for, and so not the window.
+  if (engine.background != nullptr) engine.background->HoldBack(true);
   if (going_on && OpenBatch(engine)) {
-    if (engine.background != nullptr) engine.background->HoldBack(true);
     if (RuleHolds(Rule::kPinMover)) engine.kernel.PinThread();
     const Watch watch(engine.kernel);
     Isolate(engine);
@@ -123,12 +124,12 @@ bool MoveBatch(Engine& engine) {
     Remap(engine);
     NoteWindow(engine, watch.HasLostCpu());
     engine.kernel.UnpinThread();
-    if (engine.background != nullptr) engine.background->HoldBack(false);
     Release(engine);
     TallyCopies(engine);
     kept = engine.verifier != nullptr && engine.verifier->Keep();
     ++engine.result->batches;
   }
+  if (engine.background != nullptr) engine.background->HoldBack(false);
   if (RuleHolds(Rule::kGate)) engine.gate.Open();
   engine.threads.AllowIdentitySignal(true);
   CloseTable(engine);
