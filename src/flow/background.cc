@@ -100,7 +100,7 @@ void Background::Work() {
   while (!stop_.load(std::memory_order_acquire)) {
     const uint32_t posted = posted_.load(std::memory_order_acquire);
     if (seen == posted || held_back_.load(std::memory_order_acquire)) {
-      Sleep(posted);
+      Sleep(posted, seen == posted ? 0 : kHeldBackNapNs);
       continue;
     }
     Errand& errand = berths_[queue_[seen % kQueueLength].load()].errand;
@@ -117,11 +117,10 @@ void Background::Work() {
 }
 
 // Until there is more to do. (Who waits by spinning takes the CPU from the copy engines' helpers.)
-void Background::Sleep(uint32_t seen) {
+void Background::Sleep(uint32_t seen, uint64_t timeout_ns) {
   engine_.threads.AllowIdentitySignal(true);
   asleep_.store(true);
-  if (posted_.load() == seen && !stop_.load())
-    engine_.threads.Wait(posted_, seen, held_back_.load() ? kHeldBackNapNs : 0);
+  if (posted_.load() == seen && !stop_.load()) engine_.threads.Wait(posted_, seen, timeout_ns);
   asleep_.store(false);
   engine_.threads.AllowIdentitySignal(false);
   since_ns_ = engine_.kernel.NowNs();
@@ -132,7 +131,7 @@ void Background::Sleep(uint32_t seen) {
 void Background::RestIfCrowded() {
   const uint64_t ran_ns = engine_.kernel.NowNs() - since_ns_;
   if (ran_ns < kCrowdedNs) return;
-  if (ran_ns - (engine_.kernel.ThreadCpuNs() - since_cpu_ns_) > kCrowdedNs) {
+  if (ran_ns > engine_.kernel.ThreadCpuNs() - since_cpu_ns_ + kCrowdedNs) {
     const threads::Word nothing = 0;
     engine_.threads.AllowIdentitySignal(true);
     engine_.threads.Wait(nothing, 0, kCrowdedRestNs);
@@ -208,13 +207,20 @@ const Areas* Background::Take(bool huge, Node target) {
     if (berth.held || !Finish(berth.errand)) continue;
     taken_ = index;
     if (berth.errand.failed.load(std::memory_order_relaxed)) berth.full[berth.errand.huge] = false;
-    if (berth.full[huge] && berth.node[huge] != target) {
-      (void)engine_.kernel.Advise(PoolOf(berth.areas, huge, area_bytes_), Advice::kDontNeed);
-      berth.full[huge] = false;
-    }
+    UseNode(berth, huge, target);
     return &berth.areas;
   }
   return nullptr;
+}
+
+// What is there, also of what was left when there was nothing more to fill, is of the other node.
+void Background::UseNode(Berth& berth, bool huge, Node target) {
+  if (berth.node[huge] == target) return;
+  const Range pool = PoolOf(berth.areas, huge, area_bytes_ + kHugeBytes);
+  (void)engine_.kernel.Advise(pool, Advice::kDontNeed);
+  (void)engine_.kernel.PreferNode(pool, target);
+  berth.node[huge] = target;
+  berth.full[huge] = false;
 }
 
 bool Background::IsFilled(Range targets, bool huge) const {
@@ -239,10 +245,6 @@ void Background::GiveBack(Range area, Range pool, bool held) {
   if (pages_left * kPageBytes < kBerths * area_bytes_ ||
       !engine_.headroom.Grants(engine_.kernel, target, fill.length))
     fill = {};
-  if (!fill.empty() && berth.node[huge] != target) {
-    (void)engine_.kernel.PreferNode(all, target);
-    berth.node[huge] = target;
-  }
   berth.full[huge] = !fill.empty();
   Post(berth, area, fill, huge);
 }

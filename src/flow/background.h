@@ -71,11 +71,12 @@ class Background {
   Background(Engine& engine, const Job& job, uint64_t berths_start, uint64_t area_bytes);
   static void WorkBody(void* self) { static_cast<Background*>(self)->Work(); }
   void Work();
-  void Sleep(uint32_t seen);
+  void Sleep(uint32_t seen, uint64_t timeout_ns);
   void Nap();
   void RestIfCrowded();
   void Post(Berth& berth, Range free, Range fill, bool huge);
   bool Finish(Errand& errand);
+  void UseNode(Berth& berth, bool huge, Node target);
   static bool Claim(Errand& errand, uint32_t* chunk);
   void Do(Errand& errand, uint32_t chunk);
 

@@ -77,6 +77,18 @@ TEST_F(Pipeline, FillsNothingAheadOnTheWrongNode) {
   for (const auto& [page, fate] : world_.recorder.fates) ASSERT_EQ(world_.NodeOf(page), 1);
 }
 
+// Places that were full, of which little was taken and nothing is made up for, because the end is
+// near: what is left there is of the wrong node for what comes then.
+TEST_F(Pipeline, LeavesNothingOfOneNodeToBatchesForAnother) {
+  world_.model.SetLocalNode(Node{0});
+  world_.MapFilled(12 * kPagesPerHuge);
+  for (int i = 0; i < 3; ++i) world_.MapFilled(10);
+  world_.model.SetLocalNode(Node{1});
+  world_.MapFilled(2 * kPagesPerHuge);
+  const JobResult& result = world_.Run(WithHelper());
+  EXPECT_EQ(result.pages_moved, 14 * kPagesPerHuge + 30);
+}
+
 // The thread loses its CPU while it fills, for longer than the mover has patience.
 TEST_F(Pipeline, GoesOnWithoutAThreadThatDoesNotComeBack) {
   world_.MapFilled(12 * kPagesPerHuge);

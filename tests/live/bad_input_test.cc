@@ -123,7 +123,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadWord{{"--to", "same", "--retry-for", "2"}, 2, "only --mode sync"},
         BadWord{{"--to", "same", "--mode", "sync", "--retry-for", "2h"}, 2, "ms,s"},
         BadWord{{"--to", "same", "--mode", "sync", "--retry-for", "-1"}, 2, "0 to 3600 s"},
-        BadWord{{"--to", "same", "--reuse"}, 2, "--reuse"}));
+        BadWord{{"--to", "0", "--reuse"}, 2, "--reuse goes with --to same"},
+        BadWord{{"--to", "same", "--reuse", "--verify"}, 2, "--verify"},
+        BadWord{{"--to", "same", "--page-size"}, 2, "--page-size"}));
 
 TEST_P(BadWords, AreRefusedAndTheTargetIsUntouched) {
   Subject subject(UnderDrover(), {"--mib", "1"});
