@@ -43,7 +43,7 @@ void FreeAreas(Engine& engine, const Spots& spots, bool keep_area) {
   const Range area{spots.area, spots.length}, pool{spots.pool, spots.length};
   if (engine.batch.in_berth) {
     engine.background->GiveBack(area, pool, held);
-  } else if (keep_area || held || !KeepForReuse(engine, area, pool)) {
+  } else if (!KeepForReuse(engine, area, pool, held)) {
     if (!keep_area) free(spots.area);
     if (!held) free(spots.pool);
   }

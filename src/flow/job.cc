@@ -27,6 +27,8 @@ bool IsValid(const Job& job) {
        {&job.placement.same, &job.plan_only, &job.verify, &job.unshare, &job.reuse, &job.shared,
         &job.own_path, &job.kernel_path, &job.expendable, &job.over_budget})
     if (!IsFlag(*flag)) return false;
+  // The verifier has the originals, and on another node they are no targets.
+  if (job.reuse && (job.verify || !job.placement.same)) return false;
   if (job.batch_bytes == 0 || job.batch_bytes > kBatchBytesMax ||
       job.batch_bytes % kPageBytes != 0 || job.range_count > kRangesMax ||
       (job.max_stall_ns != 0 &&

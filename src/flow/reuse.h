@@ -21,7 +21,8 @@ void FreeReused(Engine& engine);
 // part makes a mapping of its own, and a MOVE must lie in one.
 void PreferForReuse(Engine& engine, Node target);
 
-// Behind a batch in the first areas: these change their roles. False: nothing is to be used again.
-[[nodiscard]] bool KeepForReuse(Engine& engine, Range area, Range pool);
+// Behind a batch in areas of the engine's: the first ones change their roles. False: nothing is to
+// be used again, because the job does not want it, or a copy engine may still touch it (`held`).
+[[nodiscard]] bool KeepForReuse(Engine& engine, Range area, Range pool, bool held);
 
 }  // namespace drover::flow

@@ -15,13 +15,6 @@ using namespace std::chrono_literals;
 
 class Pipeline : public Flow {
  protected:
-  Job WithHelper() const {
-    Job job = world_.ToSame();
-    job.engines[0] = {.kind = migrators::Kind::kThreads, .count = 2};
-    job.helper_count = 1;
-    job.helper_cpus[0] = -1;
-    return job;
-  }
   // Whoever maps places for a job takes them back.
   void ExpectNothingKept() {
     EXPECT_EQ(world_.engine->background, nullptr);
@@ -34,7 +27,7 @@ TEST_F(Pipeline, MovesAllAndFillsAheadWhatComesLater) {
   const Range range = world_.MapFilled(kSlots * kPagesPerHuge);
   const auto before = world_.Frames(range);
   const uint64_t free_before = world_.model.FreePages(Node{0});
-  const JobResult& result = world_.Run(WithHelper());
+  const JobResult& result = world_.Run(world_.WithHelper());
   EXPECT_EQ(result.pages_moved, kSlots * kPagesPerHuge);
   EXPECT_TRUE(world_.Relocated(range, before));
   // The first batch in each of three places has nothing ready, nor have the last.
@@ -46,7 +39,7 @@ TEST_F(Pipeline, MovesAllAndFillsAheadWhatComesLater) {
 TEST_F(Pipeline, MovesHugePagesWhole) {
   const Range range = world_.MapFilledHuge(12);
   const auto before = world_.Frames(range);
-  const JobResult& result = world_.Run(WithHelper());
+  const JobResult& result = world_.Run(world_.WithHelper());
   EXPECT_EQ(result.moved_huge, range.length / kPageBytes);
   EXPECT_TRUE(world_.Relocated(range, before));
   EXPECT_GT(result.pages_filled_ahead, 0u);
@@ -61,15 +54,15 @@ TEST_F(Pipeline, FollowsTheTargetNodeAndTheKindOfPages) {
     world_.MapFilled(5 * kPagesPerHuge);
     world_.MapFilledHuge(3);
   }
-  const JobResult& result = world_.Run(WithHelper());
+  const JobResult& result = world_.Run(world_.WithHelper());
   EXPECT_EQ(result.pages_moved, 4 * 8 * kPagesPerHuge);
   EXPECT_EQ(result.pages_not_moved, 0u);
-  EXPECT_EQ(world_.Run(WithHelper()).pages_moved, 4 * 8 * kPagesPerHuge);
+  EXPECT_EQ(world_.Run(world_.WithHelper()).pages_moved, 4 * 8 * kPagesPerHuge);
 }
 
 TEST_F(Pipeline, FillsNothingAheadOnTheWrongNode) {
   world_.MapFilled(8 * kPagesPerHuge);
-  Job job = WithHelper();
+  Job job = world_.WithHelper();
   job.placement.same = false;
   for (int16_t& target : job.placement.target_of) target = 1;
   EXPECT_EQ(world_.Run(job).pages_moved, 8 * kPagesPerHuge);
@@ -85,7 +78,7 @@ TEST_F(Pipeline, LeavesNothingOfOneNodeToBatchesForAnother) {
   for (int i = 0; i < 3; ++i) world_.MapFilled(10);
   world_.model.SetLocalNode(Node{1});
   world_.MapFilled(2 * kPagesPerHuge);
-  const JobResult& result = world_.Run(WithHelper());
+  const JobResult& result = world_.Run(world_.WithHelper());
   EXPECT_EQ(result.pages_moved, 14 * kPagesPerHuge + 30);
 }
 
@@ -103,15 +96,15 @@ TEST_F(Pipeline, GoesOnWithoutAThreadThatDoesNotComeBack) {
     std::this_thread::sleep_for(std::chrono::nanoseconds(kErrandPatienceNs) + 500ms);
     go_on = true;
   });
-  const JobResult& result = world_.Run(WithHelper());
+  const JobResult& result = world_.Run(world_.WithHelper());
   later.join();
   EXPECT_TRUE(kept);
   EXPECT_EQ(result.pages_moved, 12 * kPagesPerHuge);
 }
 
-TEST_F(Pipeline, IsNotForAJobThatVerifiesOrReuses) {
+TEST_F(Pipeline, IsNotForAJobThatReuses) {
   world_.MapFilled(8 * kPagesPerHuge);
-  Job job = WithHelper();
+  Job job = world_.WithHelper();
   job.reuse = true;
   EXPECT_EQ(world_.Run(job).pages_filled_ahead, 0u);
   EXPECT_GT(world_.result.pages_reused, 0u);
@@ -125,6 +118,16 @@ class Reuse : public Pipeline {
     return job;
   }
 };
+
+TEST_F(Reuse, IsNoJobToAnotherNodeNorWithVerify) {
+  Job job = Reusing();
+  EXPECT_TRUE(IsValid(job));
+  job.verify = true;
+  EXPECT_FALSE(IsValid(job));
+  job = world_.ToNode(1);
+  job.reuse = true;
+  EXPECT_FALSE(IsValid(job));
+}
 
 TEST_F(Reuse, PutsEachBatchIntoThePlaceOfTheOneBefore) {
   const Range range = world_.MapFilled(4 * kPagesPerHuge);

@@ -49,13 +49,6 @@ class SlowHelper : public Flow {
     out_of_place = 0;
     world_.engine->copy = CopyAsSlowHelper;
   }
-  Job WithHelper() const {
-    Job job = world_.ToSame();
-    job.engines[0] = {.kind = migrators::Kind::kThreads, .count = 2};
-    job.helper_count = 1;
-    job.helper_cpus[0] = -1;
-    return job;
-  }
   bool HoldsAddresses() { return EnginesHoldAddresses(*world_.engine); }
   // In the areas for batches while the others may still be touched.
   bool IsSecond(uint64_t address) const {
@@ -80,12 +73,12 @@ TEST_F(SlowHelper, HoldsTheAddressesOfItsBatchAndNothingElse) {
     // From here on it works, and may lose its CPU as any other: no more is counted.
     return batches == 3 ? Next::kStop : Next::kGoOn;
   };
-  const JobResult& result = world_.Run(WithHelper());
+  const JobResult& result = world_.Run(world_.WithHelper());
   EXPECT_EQ(result.pages_moved, 2 * kPagesPerHuge);
   EXPECT_EQ(result.late_chunks, 1u);
   EXPECT_EQ(result.copy_threads, 2u);
   world_.recorder.ask = nullptr;
-  EXPECT_EQ(world_.Run(WithHelper()).pages_moved, 4 * kPagesPerHuge);
+  EXPECT_EQ(world_.Run(world_.WithHelper()).pages_moved, 4 * kPagesPerHuge);
   EXPECT_TRUE(world_.Relocated(range, before));
   EXPECT_EQ(world_.model.helpers(), 2u) << "one a job";
   EXPECT_EQ(world_.model.helpers_held(), 0u) << "one may be kept from its end";
@@ -100,7 +93,7 @@ TEST_F(SlowHelper, ThatBeginsInTheMiddleOfTheFirstBatchHelpsWithIt) {
     for (int i = 0; i < 5000 && !mover_is_in; ++i) std::this_thread::sleep_for(1ms);
   });
   in_place = [](uint64_t) { return false; };  // counts its copies
-  EXPECT_EQ(world_.Run(WithHelper()).pages_moved, kPagesPerHuge);
+  EXPECT_EQ(world_.Run(world_.WithHelper()).pages_moved, kPagesPerHuge);
   EXPECT_GT(out_of_place, 0);
 }
 
@@ -124,8 +117,32 @@ TEST_F(SlowHelper, ThatLetsGoInTheMiddleOfABatchDoesNotGetThatBatch) {
     return Next::kGoOn;
   };
   in_place = [this](uint64_t address) { return !IsSecond(address); };
-  EXPECT_EQ(world_.Run(WithHelper()).pages_moved, 4 * kPagesPerHuge);
+  EXPECT_EQ(world_.Run(world_.WithHelper()).pages_moved, 4 * kPagesPerHuge);
   EXPECT_EQ(out_of_place, 0) << "a helper has copied in the second areas";
+}
+
+// The targets of that batch were originals before, and are nobody's while it may write to them.
+TEST_F(SlowHelper, KeepsWhatItHoldsFromBeingUsedAgain) {
+  world_.MapFilled(4 * kPagesPerHuge);
+  let_go = true;
+  const uint64_t barriers = world_.model.Calls(Call::kProtect);
+  bool looked = false;
+  world_.model.SetHook([&, barriers](Call call, uint64_t nth) {
+    if (call != Call::kProtect || nth != barriers + 3) return;
+    looked = true;
+    EXPECT_TRUE(HoldsAddresses());
+    EXPECT_TRUE(IsSecond(world_.engine->batch.pool));
+    let_go = true;
+  });
+  int batches = 0;
+  world_.recorder.ask = [&](const JobResult&) {
+    if (++batches == 2) let_go = helper_is_in = false;
+    return Next::kGoOn;
+  };
+  Job job = world_.WithHelper();
+  job.reuse = true;
+  EXPECT_EQ(world_.Run(job).pages_moved, 4 * kPagesPerHuge);
+  EXPECT_TRUE(looked);
 }
 
 // The job's end waits for it, because its stack and its code go then.
@@ -137,7 +154,7 @@ TEST_F(SlowHelper, ThatIsStillInAtTheEndOfTheJob) {
     std::this_thread::sleep_for(200ms);
     let_go = true;
   });
-  EXPECT_EQ(world_.Run(WithHelper()).pages_moved, 2 * kPagesPerHuge);
+  EXPECT_EQ(world_.Run(world_.WithHelper()).pages_moved, 2 * kPagesPerHuge);
   later.join();
   EXPECT_TRUE(let_go);
   EXPECT_TRUE(world_.Relocated(range, before));
@@ -146,7 +163,7 @@ TEST_F(SlowHelper, ThatIsStillInAtTheEndOfTheJob) {
 TEST_F(SlowHelper, TheMoverLeavesItsCpuToIt) {
   world_.MapFilled(kPagesPerHuge);
   let_go = true;
-  Job job = WithHelper();
+  Job job = world_.WithHelper();
   job.helper_cpus[0] = 1;
   uint64_t kept_off = 0;
   world_.InWindow([&] { kept_off = world_.model.kept_off(); });

@@ -162,6 +162,14 @@ Job World::ToNode(int16_t node) const {
   return job;
 }
 
+Job World::WithHelper() const {
+  Job job = ToSame();
+  job.engines[0] = {.kind = migrators::Kind::kThreads, .count = 2};
+  job.helper_count = 1;
+  job.helper_cpus[0] = -1;
+  return job;
+}
+
 const JobResult& World::Run(const Job& job) {
   result = JobResult();
   recorder.fates.clear();

@@ -76,6 +76,7 @@ class World {
   // ---- jobs
   Job ToSame() const;
   Job ToNode(int16_t node) const;
+  Job WithHelper() const;  // to the same nodes, by threads:2, its helper anywhere
   // Runs it to its end and checks that the ledger adds up.
   const JobResult& Run(const Job& job);
   // Before MOVE number `nth` of the next job (1: the first). With all pages of one batch willing,
