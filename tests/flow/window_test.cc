@@ -16,6 +16,17 @@ bool Await(const std::function<bool()>& done) {
   return done();
 }
 
+// The fault thread of the next job is caught on its way to sleep and stays there while `held`, so
+// that only the mover can hear an event; every other call goes to `act`.
+void HoldFaultThread(World& world, const std::atomic<bool>& held, const World::Act& act) {
+  world.model.SetHook([&held, act](Call call, uint64_t nth) {
+    if (call == Call::kWaitForMessage)
+      Await([&] { return !held; });
+    else
+      act(call, nth);
+  });
+}
+
 TEST_F(Flow, AReaderOfAHoleWaitsAndThenReadsItsPage) {
   const Range range = world_.MapFilled(16);
   uint64_t touch = 0;
@@ -107,17 +118,21 @@ TEST_F(Flow, AnUnmapBehindTheRegistrationIsNotLost) {
 TEST_F(Flow, EventsAreHeardBeforeTheMoveOut) {
   const Range range = world_.MapFilled(16);
   const Range discarded{range.start + 8 * kPageBytes, kPageBytes};
-  const uint64_t moves = world_.model.Calls(Call::kMove);
-  // At the last look before the move-out; the mover holds the lock, so the fault thread cannot
-  // read.
-  world_.Before(Call::kReadEntries, 1, [&] { world_.app.StartDiscard(discarded); });
   world_.ExpectZeros(discarded);
+  std::atomic<bool> held = true;
+  const uint64_t moves = world_.model.Calls(Call::kMove);
+  const uint64_t looks = world_.model.Calls(Call::kReadEntries);
+  HoldFaultThread(world_, held, [&](Call call, uint64_t nth) {
+    // At the last look before the move-out.
+    if (call == Call::kReadEntries && nth == looks + 1) world_.app.StartDiscard(discarded);
+    if (call == Call::kMove && nth == moves + 2) held = false;
+  });
   world_.Run(world_.ToSame());
   EXPECT_EQ(world_.model.Calls(Call::kMove) - moves, 4u) << "two runs, out and in";
   EXPECT_EQ(world_.recorder.Count(discarded, Outcome::kGone), 1u);
 }
 
-// The same before the move-in. The fault thread is held back, so that only the mover can hear.
+// The same before the move-in.
 TEST_F(Flow, EventsAreHeardBeforeTheMoveIn) {
   const Range range = world_.MapFilled(16);
   const Range discarded{range.start + 8 * kPageBytes, kPageBytes};
@@ -125,8 +140,7 @@ TEST_F(Flow, EventsAreHeardBeforeTheMoveIn) {
   std::atomic<bool> held = true;
   const uint64_t moves = world_.model.Calls(Call::kMove);
   const uint64_t protects = world_.model.Calls(Call::kProtect);
-  world_.model.SetHook([&](Call call, uint64_t nth) {
-    if (call == Call::kWaitForMessage) Await([&] { return !held; });
+  HoldFaultThread(world_, held, [&](Call call, uint64_t nth) {
     if (call == Call::kProtect && nth == protects + 1) world_.app.StartDiscard(discarded);
     if (call == Call::kMove && nth == moves + 2) held = false;  // the first one in
   });

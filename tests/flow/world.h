@@ -53,6 +53,7 @@ class Recorder final : public Observer {
 class World {
  public:
   using MapOptions = Application::MapOptions;
+  using Act = std::function<void(Call call, uint64_t nth)>;  // at every call, in its thread
 
   static ModelKernel::Options Nodes(uint32_t count);
   static ModelKernel::Options RoomForRings();  // two nodes, and addresses for --verify
