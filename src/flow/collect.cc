@@ -156,15 +156,19 @@ bool Collector::CutPiece(Piece* piece) {
   piece->huge = huge;
   piece->not_own = WhyNotOwn(mapping_);
   if (piece->not_own == Why::kNone) piece->not_own = WhyUnlike(engine_, piece->range.start);
-  uint64_t walk_end = 0;
-  const auto found = engine_.kernel.Scan(piece->range, kPagePresent, forbidden(),
-                                         kPageHuge | kPageFile, engine_.regions, &walk_end);
-  if (!found.has_value()) {
-    error_ = found.error();
-    stretch_.length = 0;
-    return false;
+  uint64_t regions = 1;
+  engine_.regions[0] = first;  // it reaches over all of a piece of huge pages
+  if (!huge) {
+    uint64_t walk_end = 0;
+    const auto found = engine_.kernel.Scan(piece->range, kPagePresent, forbidden(), kPageHuge,
+                                           engine_.regions, &walk_end);
+    if (!found.has_value()) {
+      error_ = found.error();
+      stretch_.length = 0;
+      return false;
+    }
+    regions = *found;
   }
-  const uint64_t regions = *found;
   if (!huge && regions > 0) {  // stop before the first whole huge page
     for (uint64_t k = 0; k < regions; ++k) {
       const auto& region = engine_.regions[k];

@@ -196,6 +196,7 @@ uint64_t TimeLeftNs(Engine& engine) {
 
 // Waits where the job takes more than it may.
 void KeepPace(Engine& engine, Crew& crew) {
+  if (!engine.throttle.is_bounded()) return;
   uint64_t wait_ns = engine.throttle.WaitNs(UsedBy(engine));
   if (const uint64_t left_ns = TimeLeftNs(engine); wait_ns > left_ns) wait_ns = left_ns;
   if (wait_ns > 0) (void)Pause(engine, crew, wait_ns);

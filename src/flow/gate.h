@@ -30,7 +30,9 @@ class Gate {
         continue;
       }
       if (begin_ns == 0) begin_ns = NowNs();
+      waiting_.fetch_add(1);
       threads::FutexWait(word_, seen, 0);
+      waiting_.fetch_sub(1);
     }
     if (begin_ns != 0) NoteWait(NowNs() - begin_ns);
     // Only now: a signal handler that runs while this thread waits must wait, too.
@@ -72,8 +74,9 @@ class Gate {
   }
 
   void Open() {
-    word_.fetch_and(~kClosed, std::memory_order_release);
-    threads::FutexWakeAll(word_);
+    word_.fetch_and(~kClosed);
+    // (Who counts itself behind this look finds the word changed.)
+    if (waiting_.load() != 0) threads::FutexWakeAll(word_);
   }
 
  private:
@@ -95,6 +98,7 @@ class Gate {
   static constexpr uint32_t kClosed = 1u << 31;
   static constexpr uint64_t kNapNs = 1'000'000;
   threads::Word word_ = 0;
+  std::atomic<uint32_t> waiting_ = 0;  // at least so many sleep until it opens
   std::atomic<uint64_t> waits_ = 0, waited_ns_ = 0, longest_ns_ = 0;
 };
 

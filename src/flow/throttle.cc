@@ -20,7 +20,7 @@ void Throttle::Begin(const Job& job, const Used& now) {
 }
 
 uint64_t Throttle::WaitNs(const Used& now) {
-  if (rate_ == 0 && cpu_percent_ == 0) return 0;
+  if (!is_bounded()) return 0;
   uint64_t cost_ns = 0;  // the time that what was done ought to have taken
   if (rate_ > 0) {
     const uint64_t bytes = (now.pages - last_.pages) * kPageBytes;

@@ -22,6 +22,7 @@ class Throttle {
   };
   void Begin(const Job& job, const Used& now);
 
+  bool is_bounded() const { return rate_ > 0 || cpu_percent_ > 0; }
   // How long the job has to wait now. Time in which it stood still for another cause counts as a
   // wait, but is not made up for by a burst.
   uint64_t WaitNs(const Used& now);

@@ -97,6 +97,7 @@ class FailingKernel : public Kernel {
   Errno Advise(Range range, Advice advice) override {
     return Fails() ? error_ : real_.Advise(range, advice);
   }
+  void FaultIn(Range range, uint64_t step) override { real_.FaultIn(range, step); }
   Errno Protect(Range range, bool writable) override {
     return Fails() ? error_ : real_.Protect(range, writable);
   }

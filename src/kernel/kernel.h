@@ -98,6 +98,11 @@ class Kernel {
   [[nodiscard]] virtual Result<uint64_t> Map(uint64_t bytes) = 0;
   virtual void Unmap(Range range) = 0;
   [[nodiscard]] virtual Errno Advise(Range range, Advice advice) = 0;
+  // Faults in what is absent at every `step`-th byte of the range, which is the engine's own and
+  // not registered, by a plain store of 0: unlike kPopulateWrite not under the mmap lock, where the
+  // kernel has locks for each mapping (Linux 6.4), so that nobody waits while a page is cleared.
+  // Where there is no memory the kernel kills: look first.
+  virtual void FaultIn(Range range, uint64_t step) = 0;
   // mprotect. Takes the mmap lock for writing, which waits for everybody who is writing through
   // /proc/PID/mem or ptrace.
   [[nodiscard]] virtual Errno Protect(Range range, bool writable) = 0;

@@ -151,6 +151,11 @@ Errno LinuxKernel::Advise(Range range, Advice advice) {
       RawSyscallRetry(__NR_madvise, range.start, range.length, Arg(static_cast<int>(advice))));
 }
 
+void LinuxKernel::FaultIn(Range range, uint64_t step) {
+  for (uint64_t at = range.start; at < range.end(); at += step)
+    *reinterpret_cast<volatile uint8_t*>(at) = 0;
+}
+
 Errno LinuxKernel::Protect(Range range, bool writable) {
   return ErrnoOf(RawSyscall(__NR_mprotect, range.start, range.length,
                             Arg(writable ? PROT_READ | PROT_WRITE : PROT_READ)));

@@ -36,6 +36,7 @@ enum class Call {
   kMap,
   kUnmap,
   kAdvise,
+  kFaultIn,
   kProtect,
   kUnlock,
   kListThreads,

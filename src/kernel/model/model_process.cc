@@ -75,6 +75,13 @@ Errno ModelKernel::Advise(Range range, Advice advice) {
   return machine_.space.Covers(range) ? Errno::kOk : Errno::kNoMemory;
 }
 
+void ModelKernel::FaultIn(Range range, uint64_t step) {
+  const auto lock = machine_.Enter(Call::kFaultIn);
+  for (uint64_t at = range.start; at < range.end(); at += step)
+    if (Populate({at, kPageBytes}) != Errno::kOk)
+      machine_.Complain("the engine writes where it must not: the kernel would kill the process");
+}
+
 Errno ModelKernel::Populate(Range range) {
   for (uint64_t at = range.start; at < range.end(); at += kPageBytes) {
     const Vma* vma = machine_.space.Find(at);
