@@ -79,6 +79,13 @@ enum class Precopy {
   kAlways,  // takes more CPU time, and passes the copy engines by
 };
 
+// In pages of which size memory is behind a move.
+enum class PageSize {
+  kKeep,
+  kAuto,  // huge where the system's policy for that mapping wants huge pages
+  kHuge,  // where the program has not switched them off
+};
+
 struct MoveRequest {
   std::vector<AddressRange> ranges;
   Target target;
@@ -112,6 +119,9 @@ struct MoveRequest {
   // through a reference that nobody sees (MSG_ZEROCOPY, vmsplice, a driver that is late), and would
   // then read or write what has its place there now. The memory must not be in such use.
   bool reuse = false;
+  // What is in small pages becomes huge, where all of a 2 MiB slot is there, behind the move and by
+  // the kernel (MADV_COLLAPSE, Linux 6.1). See MoveResult::gathered.
+  PageSize page_size = PageSize::kKeep;
   // Touch nothing: the result says what would become of each page, by which path, and why not.
   bool plan_only = false;
   // Called between batches on an engine thread; false stops there. May be empty. It must not call
@@ -144,6 +154,20 @@ struct LateWrite {
   uint64_t address = 0;  // of its first byte; of the page where `bytes` is 0
   uint64_t bytes = 0;    // that have changed; 0: unknown
   Fate fate = Fate::kConflict;
+};
+
+// 2 MiB slots with small pages that stay as they are.
+struct StaysSmall {
+  std::string why;  // in words
+  uint64_t slots = 0;
+  std::string hint;
+};
+
+// With MoveRequest::page_size.
+struct Gathered {
+  uint64_t pages = 0;  // small ones that are parts of huge ones now
+  std::vector<StaysSmall> stay_small;
+  double smallest_max_stall_us = 0;  // by which those that took too long would be gathered
 };
 
 // What one copy engine did.
@@ -189,7 +213,7 @@ struct MoveResult {
   double seconds = 0;
   struct Phases {
     double collect = 0, prepare = 0, isolate = 0, copy = 0, remap = 0, release = 0, kernel = 0,
-           verify = 0, precopy = 0;
+           verify = 0, precopy = 0, gather = 0;
   } phases_s;
   Percentiles stall;               // waits of application threads on pages that were absent
   Percentiles window;              // how long batches were absent
@@ -226,6 +250,7 @@ struct MoveResult {
   std::vector<NotMoved> not_moved;
   std::string own_path_refused;      // why the own path was not taken; empty: it was
   std::optional<Verified> verified;  // where it was asked for
+  std::optional<Gathered> gathered;  // where it was asked for
   bool cancelled = false;
 
   uint64_t bytes_moved() const { return pages_moved * 4096; }

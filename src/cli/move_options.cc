@@ -70,6 +70,9 @@ std::expected<flow::Job, Error> JobOf(const MoveOptions& options, int pid,
     return std::unexpected(
         Error{Error::Kind::kUsage,
               "--reuse goes with --to same: what is left on one node is no target on another"});
+  job.page_size = options.page_size == "huge"   ? flow::PageSize::kHuge
+                  : options.page_size == "auto" ? flow::PageSize::kAuto
+                                                : flow::PageSize::kKeep;
   job.mode = options.mode == "async"  ? flow::Mode::kAsync
              : options.mode == "sync" ? flow::Mode::kSync
                                       : flow::Mode::kSyncLight;
@@ -182,6 +185,13 @@ void AddMoveOptions(CLI::App& move, MoveOptions& options) {
           "by MSG_ZEROCOPY or vmsplice, or written by a driver that is late, would then read or "
           "overwrite what has its place there by now")
       ->excludes("--verify");
+  move.add_option("--page-size", options.page_size,
+                  "keep; or behind the move make huge pages of small ones, where all of a 2 MiB "
+                  "slot is there: huge, or auto, only where the system's policy for that memory "
+                  "wants them. The kernel does it (MADV_COLLAPSE), a millisecond or so for each, "
+                  "in which the program may wait: see --max-stall. Huge pages are never split")
+      ->check(CLI::IsMember({"keep", "auto", "huge"}))
+      ->capture_default_str();
   move.add_option("--mode", options.mode,
                   "pages that are busy for a moment: async does not try them again, "
                   "sync_light three times within 7 ms, sync up to seven times within "

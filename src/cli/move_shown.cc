@@ -108,11 +108,16 @@ void Add(const flow::JobResult& part, flow::JobResult* sum) {
   sum->pages_by_cpu += part.pages_by_cpu;
   sum->pages_filled_ahead += part.pages_filled_ahead;
   sum->pages_reused += part.pages_reused;
+  sum->pages_gathered += part.pages_gathered;
+  for (uint32_t i = 0; i < flow::kWhySmallCount; ++i) sum->slots_small[i] += part.slots_small[i];
+  sum->smallest_gather_budget_ns =
+      std::max(sum->smallest_gather_budget_ns, part.smallest_gather_budget_ns);
   sum->pages_precopied += part.pages_precopied;
   sum->pages_changed += part.pages_changed;
   sum->pages_retargeted += part.pages_retargeted;
   sum->copy_threads = std::max(sum->copy_threads, part.copy_threads);
   sum->helper_cpu_ns += part.helper_cpu_ns;
+  sum->gather_cpu_ns += part.gather_cpu_ns;
   sum->late_chunks += part.late_chunks;
   sum->pages_compared += part.pages_compared;
   sum->copied_again += part.copied_again;

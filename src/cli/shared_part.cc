@@ -95,6 +95,7 @@ std::expected<flow::JobResult, Error> MoveShared(
   all.shared = true;
   all.verify = false;  // the kernel checks references by itself
   all.unshare = false;
+  all.page_size = flow::PageSize::kKeep;  // (has been done)
   LeaveOutAgent(process.pid, first, &all);
   const auto add = [&](control::Progress now) {
     now.pages_done += first.pages_requested;

@@ -159,11 +159,14 @@ void Background::Do(Errand& errand, uint32_t chunk) {
   const uint64_t at = (frees ? chunk : chunk - errand.free_chunks) * step;
   const uint64_t length = whole.length - at < step ? whole.length - at : step;
   const Range part{whole.start + at, length};
-  // (Who waits for the mmap lock while a huge page is cleared is the mover, and the program.)
-  if (frees)
-    (void)engine_.kernel.Advise(part, Advice::kDontNeed);
+  Errno error = Errno::kOk;
+  // (Who waits for the mmap lock while a huge page is cleared is the mover, and the program. For
+  // small pages a fault each costs more than that.)
+  if (!frees && errand.huge)
+    engine_.kernel.FaultIn(part, kHugeBytes);
   else
-    engine_.kernel.FaultIn(part, errand.huge ? kHugeBytes : kPageBytes);
+    error = engine_.kernel.Advise(part, frees ? Advice::kDontNeed : Advice::kPopulateWrite);
+  if (error != Errno::kOk) errand.failed.store(true, std::memory_order_relaxed);
   errand.done.fetch_add(1, std::memory_order_acq_rel);
 }
 
@@ -177,6 +180,7 @@ void Background::Post(Berth& berth, Range free, Range fill, bool huge) {
   errand.huge = huge;
   errand.free_chunks = chunks_of(free, kFreeBytes);
   errand.chunks = errand.free_chunks + chunks_of(fill, FillBytes(huge));
+  errand.failed.store(false, std::memory_order_relaxed);
   errand.done.store(0, std::memory_order_relaxed);
   errand.unclaimed.store(errand.chunks, std::memory_order_release);
   const uint32_t number = posted_.load(std::memory_order_relaxed);
@@ -208,6 +212,7 @@ const Areas* Background::Take(bool huge, Node target) {
     Berth& berth = berths_[index];
     if (berth.held || !Finish(berth.errand)) continue;
     taken_ = index;
+    if (berth.errand.failed.load(std::memory_order_relaxed)) berth.full[berth.errand.huge] = false;
     UseNode(berth, huge, target);
     return &berth.areas;
   }

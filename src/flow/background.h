@@ -57,6 +57,7 @@ class Background {
     bool huge = false;
     uint32_t free_chunks = 0, chunks = 0;
     std::atomic<uint32_t> unclaimed = 0, done = 0;
+    std::atomic<bool> failed = false;
   };
   struct Berth {
     Areas areas;

@@ -110,6 +110,25 @@ bool Collector::Next(Piece* piece) {
   }
 }
 
+bool Collector::NextSlots(uint64_t most, Range* slots) {
+  for (;;) {
+    if (!stretch_.empty() && WhyNotOwn(mapping_) == Why::kNone) {
+      if (const auto first = FindFirst(); first.has_value()) {
+        const uint64_t slot = RoundDown(first->start, kHugeBytes);
+        const uint64_t start = slot < stretch_.start ? slot + kHugeBytes : slot;
+        uint64_t end = RoundDown(stretch_.end(), kHugeBytes);
+        if (end > start && end - start > most) end = start + most;
+        if (end > start) {
+          stretch_ = {end, stretch_.end() - end};
+          *slots = {start, end - start};
+          return true;
+        }
+      }
+    }
+    if (error_ != Errno::kOk || !NextStretch()) return false;
+  }
+}
+
 // The first run of present pages of the stretch, as far as a batch reaches. The near look comes
 // first: a scan for one region walks that region to its end, however long it is.
 std::optional<kernel::PageRegion> Collector::FindFirst() {

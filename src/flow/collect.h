@@ -44,6 +44,9 @@ class Collector {
 
   // The next piece with at least one present page; false: no more.
   [[nodiscard]] bool Next(Piece* piece);
+  // Instead of Next: the next whole 2 MiB slots of one mapping that the own path could take, up to
+  // `most` bytes of them, the first with a present page in it; false: no more.
+  [[nodiscard]] bool NextSlots(uint64_t most, Range* slots);
   // How many pages the walk would find now.
   uint64_t Estimate();
   // kOk, or the error that ended the walk before its end.

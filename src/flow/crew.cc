@@ -2,6 +2,7 @@
 
 #include "flow/background.h"
 #include "flow/events.h"
+#include "flow/gather.h"
 #include "flow/table.h"
 
 namespace drover::flow {
@@ -17,6 +18,10 @@ void Crew::Restart() {
   Start();
 }
 
+void Crew::StartGatherer() {
+  if (running_) engine_.gatherer->StartHelper();
+}
+
 void Crew::Start() {
   engine_.fault_thread_stops.store(false, std::memory_order_relaxed);
   if (engine_.threads.Start(FaultThread, &engine_) != kernel::Errno::kOk) {
@@ -29,6 +34,7 @@ void Crew::Start() {
   engine_.result->copy_threads = 1 + engines_.Start(job_.Engines(), cpus);
   // (Without it the mover does all by itself.)
   if (engine_.background != nullptr) (void)engine_.background->Start();
+  if (engine_.gatherer != nullptr) engine_.gatherer->StartHelper();
   engine_.kernel.KeepOff(cpus);
   for (uint32_t i = 0; i < engines_.size(); ++i) {
     Slot& slot = engine_.slots[engine_.slot_count++];
@@ -41,6 +47,7 @@ void Crew::Start() {
 void Crew::Stop() {
   if (!running_) return;
   if (engine_.background != nullptr) engine_.background->Stop();
+  if (engine_.gatherer != nullptr) engine_.gatherer->StopHelper();
   StopFaultThread(engine_);
   engine_.kernel.KeepOff({});
   engines_.Stop();

@@ -17,6 +17,8 @@ class Crew {
 
   // All threads anew, after the mover's identity has changed.
   void Restart();
+  // One more, for Engine::gatherer.
+  void StartGatherer();
 
  private:
   void Start();

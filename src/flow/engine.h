@@ -91,6 +91,7 @@ class Observer {
 };
 
 class Background;
+class Gatherer;
 class Verifier;
 
 // Pages that wait for the next round of tries (again.h).
@@ -190,6 +191,7 @@ struct Engine {
   Verifier* verifier = nullptr;  // with Job::verify
   Range verifier_room;
   Background* background = nullptr;  // where the job has a CPU for it
+  Gatherer* gatherer = nullptr;      // at its turn
   Range background_room;
   Headroom headroom;
   Budget budget;

@@ -7,6 +7,7 @@
 #include "flow/crew.h"
 #include "flow/events.h"
 #include "flow/fork_guard.h"
+#include "flow/gather.h"
 #include "flow/kernel_path.h"
 #include "flow/phases.h"
 #include "flow/piece.h"
@@ -142,10 +143,12 @@ namespace {
 
 // What a job needs; large, so it stands in the engine's memory, not on a stack.
 struct Desk {
-  Desk(Engine& engine, const Job& job) : crew(engine, job), mover(engine), aside(engine) {}
+  Desk(Engine& engine, const Job& job)
+      : crew(engine, job), mover(engine), aside(engine), gatherer(engine) {}
   Crew crew;
   PieceMover mover;
   PutAside aside;
+  Gatherer gatherer;
 };
 
 // False: the job ends at this boundary.
@@ -184,7 +187,8 @@ bool Pause(Engine& engine, Crew& crew, uint64_t pause_ns) {
 }
 
 Throttle::Used UsedBy(Engine& engine) {
-  return {engine.kernel.NowNs(), engine.kernel.ThreadCpuNs(), engine.result->pages_moved};
+  return {engine.kernel.NowNs(), engine.kernel.ThreadCpuNs(),
+          engine.result->pages_moved + engine.result->pages_gathered};
 }
 
 // How much of the job's time is left.
@@ -236,6 +240,20 @@ void MoveAll(Engine& engine, Crew& crew, PieceMover& mover, PutAside& aside) {
     NoteError(engine, aside.error());
   }
   aside.GiveUp();
+}
+
+// What is where it is to be becomes huge there.
+void GatherAll(Engine& engine, Crew& crew, Gatherer& gatherer) {
+  const Job& job = *engine.job;
+  if (job.page_size == PageSize::kKeep || job.plan_only) return;
+  engine.gatherer = &gatherer;
+  crew.StartGatherer();
+  while (engine.result->ended_by == Trouble::kNone && TimeLeftNs(engine) > 0 &&
+         GoesOn(engine, crew) && gatherer.Next())
+    KeepPace(engine, crew);
+  gatherer.StopHelper();
+  engine.gatherer = nullptr;
+  NoteError(engine, gatherer.error());
 }
 
 // The first request on a kernel that the table does not know yet.
@@ -295,6 +313,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
       result->own_path_trouble = Trouble::kNoMemory;
     MoveAll(engine, desk->crew, desk->mover, desk->aside);
     if (engine.verifier != nullptr) engine.verifier->JudgeAll();
+    GatherAll(engine, desk->crew, desk->gatherer);
     desk->~Desk();
     FreeReused(engine);
     // No thread reads or writes there any more.

@@ -59,6 +59,7 @@ enum class Phase : uint8_t {
   kKernel,
   kVerify,
   kPrecopy,
+  kGather,
   kCount
 };
 inline constexpr uint32_t kPhaseCount = static_cast<uint32_t>(Phase::kCount);
@@ -106,6 +107,26 @@ enum class Precopy : uint8_t {
   kAlways,
 };
 
+// In pages of which size memory is behind a job (gather.h).
+enum class PageSize : uint8_t {
+  kKeep,
+  kAuto,  // huge where the system's policy for that mapping wants huge pages
+  kHuge,
+};
+
+// Why the small pages of a 2 MiB slot have not become a huge one. The words stand in report/.
+enum class WhySmall : uint8_t {
+  kHoles,        // not every page of it is there
+  kPolicy,       // with PageSize::kAuto: the system does not want huge pages there
+  kSwitchedOff,  // the mapping or the process has switched them off, or this kernel cannot
+  kInUse,        // a page is pinned, or in use by the kernel
+  kNoMemory,     // no huge page to be had
+  kOverBudget,   // the kernel takes longer for one than Job::max_stall_ns
+  kRefused,      // for another cause
+  kCount
+};
+inline constexpr uint32_t kWhySmallCount = static_cast<uint32_t>(WhySmall::kCount);
+
 struct Job {
   Placement placement;
   uint64_t batch_bytes = kBatchBytesDefault;  // a multiple of the page size, up to kBatchBytesMax
@@ -133,6 +154,7 @@ struct Job {
   // Pages that are shared after a fork get copies of their own, as a write of the program would
   // make them: costs the memory that sharing saved.
   bool unshare = false;
+  PageSize page_size = PageSize::kKeep;
   // The originals of a batch are the targets of the next one; where pages stay on their nodes
   // (placement.same) and without `verify`. reuse.h says what that risks.
   bool reuse = false;
@@ -268,6 +290,11 @@ struct JobResult {
   uint64_t moved_own_path = 0;
   uint64_t moved_kernel_path = 0;
   uint64_t moved_huge = 0;  // of those by the own path: as whole huge pages
+  // With Job::page_size: small pages that have become part of huge ones; and 2 MiB slots with small
+  // pages of which that was asked, that stay as they are.
+  uint64_t pages_gathered = 0;
+  uint64_t slots_small[kWhySmallCount] = {};
+  uint64_t smallest_gather_budget_ns = 0;  // of WhySmall::kOverBudget
   uint64_t not_moved_why[kWhyCount] = {};
   uint64_t phase_ns[kPhaseCount] = {};
   uint64_t wall_ns = 0;
@@ -302,6 +329,7 @@ struct JobResult {
   uint64_t pages_retargeted = 0;  // whose target a late engine still had, so that they got another
   uint32_t copy_threads = 1;      // that there were, the mover included
   uint64_t helper_cpu_ns = 0;     // CPU time of the copy engines' threads, the mover's not
+  uint64_t gather_cpu_ns = 0;     // the same of a second one that gathers
   uint64_t late_chunks = 0;       // whose helper lost its CPU, so that the mover copied them, too
   // With Job::verify.
   uint64_t pages_compared = 0;

@@ -115,6 +115,13 @@ inline constexpr uint64_t kErrandNapNs = 20'000;
 inline constexpr uint64_t kCrowdedNs = 300'000;
 inline constexpr uint64_t kCrowdedRestNs = 20'000'000;
 inline constexpr uint64_t kHeldBackNapNs = 1'000'000;
+// 2 MiB slots whose small pages become huge ones between two looks whether the job is to stop.
+inline constexpr uint32_t kGatherSlotsMax = 32;
+// Tries of one of them that is in use, and of slots in a row that took longer than the budget,
+// before the others are left.
+inline constexpr uint32_t kGatherTriesMax = 2, kGatherOverMax = 2;
+// Mappings that the program has advised to be of huge pages.
+inline constexpr uint32_t kWantsHugeRangesMax = 4096;
 // What --verify keeps of originals, for how long at least, and how often it goes on looking at one
 // to which late writes have come.
 inline constexpr uint32_t kKeptPagesMax = (64u << 20) / kPageBytes;

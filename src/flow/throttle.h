@@ -18,7 +18,7 @@ class Throttle {
   struct Used {
     uint64_t now_ns = 0;
     uint64_t cpu_ns = 0;  // of the mover; helpers have CPUs that are idle
-    uint64_t pages = 0;   // moved
+    uint64_t pages = 0;   // moved, or gathered
   };
   void Begin(const Job& job, const Used& now);
 

@@ -98,6 +98,7 @@ class FailingKernel : public Kernel {
     return Fails() ? error_ : real_.Advise(range, advice);
   }
   void FaultIn(Range range, uint64_t step) override { real_.FaultIn(range, step); }
+  Errno Collapse(uint64_t slot) override { return Fails() ? error_ : real_.Collapse(slot); }
   Errno Protect(Range range, bool writable) override {
     return Fails() ? error_ : real_.Protect(range, writable);
   }

@@ -71,6 +71,7 @@ class LinuxKernel final : public Kernel {
   void Unmap(Range range) override;
   Errno Advise(Range range, Advice advice) override;
   void FaultIn(Range range, uint64_t step) override;
+  Errno Collapse(uint64_t slot) override;
   Errno Protect(Range range, bool writable) override;
   Errno Unlock(Range range) override;
   Result<uint64_t> ListThreads(std::span<int32_t> ids) override;

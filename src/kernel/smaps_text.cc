@@ -36,6 +36,8 @@ std::string_view FlagOf(Marked how) {
       return "wf";
     case Marked::kLocked:
       return "lo";
+    case Marked::kWantsHuge:
+      return "hg";
     case Marked::kKeyed:
       break;  // is no flag
   }

@@ -146,6 +146,7 @@ enum class Marked : uint8_t {
   kWipeOnFork,  // a child inherits it empty
   kLocked,      // UFFDIO_MOVE to memory that is not locked refuses
   kKeyed,       // with a protection key of its own: the same
+  kWantsHuge,   // MADV_HUGEPAGE
 };
 
 enum class RegisterMode : uint64_t { kMissing = 1, kWriteProtect = 2 };

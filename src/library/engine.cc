@@ -222,6 +222,7 @@ std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) 
   job.mode = static_cast<flow::Mode>(request.mode);
   job.unshare = request.unshare;
   job.reuse = request.reuse;
+  job.page_size = static_cast<flow::PageSize>(request.page_size);
   if (job.reuse && (job.verify || !job.placement.same))
     return usage("reuse goes with Target::Same() and without verify");
   job.expendable = request.expendable;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "library/engines.h"
+#include "report/gathered.h"
 #include "report/pages.h"
 #include "report/words.h"
 
@@ -79,7 +80,7 @@ MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   result.pages_unshared = job.pages_unshared;
   result.retry_rounds = job.rounds;
   result.copy_threads = job.copy_threads;
-  result.helper_cpu_s = static_cast<double>(job.helper_cpu_ns) / 1e9;
+  result.helper_cpu_s = static_cast<double>(job.helper_cpu_ns + job.gather_cpu_ns) / 1e9;
   result.late_chunks = job.late_chunks;
   result.pages_by_cpu = job.pages_by_cpu;
   result.pages_filled_ahead = job.pages_filled_ahead;
@@ -94,9 +95,9 @@ MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   }
   result.seconds = static_cast<double>(job.wall_ns) / 1e9;
   MoveResult::Phases& phases = result.phases_s;
-  double* const seconds[] = {&phases.collect, &phases.prepare, &phases.isolate,
-                             &phases.copy,    &phases.remap,   &phases.release,
-                             &phases.kernel,  &phases.verify,  &phases.precopy};
+  double* const seconds[] = {&phases.collect, &phases.prepare, &phases.isolate, &phases.copy,
+                             &phases.remap,   &phases.release, &phases.kernel,  &phases.verify,
+                             &phases.precopy, &phases.gather};
   static_assert(sizeof seconds / sizeof seconds[0] == flow::kPhaseCount);
   for (uint32_t i = 0; i < flow::kPhaseCount; ++i)
     *seconds[i] = static_cast<double>(job.phase_ns[i]) / 1e9;
@@ -112,6 +113,11 @@ MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   result.not_moved = report::CausesOf(job.not_moved_why);
   result.own_path_refused = report::WordsOf(job.own_path_trouble, job.own_path_detail);
   if (asked.verify && !asked.plan_only) result.verified = VerifiedOf(job);
+  if (asked.page_size != flow::PageSize::kKeep && !asked.plan_only)
+    result.gathered = {
+        .pages = job.pages_gathered,
+        .stay_small = report::SmallOf(job.slots_small),
+        .smallest_max_stall_us = static_cast<double>(job.smallest_gather_budget_ns) / 1e3};
   result.cancelled = job.ended_by == flow::Trouble::kCancelled;
   return result;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "report/gathered.h"
 #include "report/pages.h"
 
 namespace drover::report {
@@ -175,7 +176,8 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen) {
             {"release", phases.release},
             {"kernel", phases.kernel},
             {"verify", phases.verify},
-            {"precopy", phases.precopy}}},
+            {"precopy", phases.precopy},
+            {"gather", phases.gather}}},
           {"stall_us", StallToJson(result)},
           {"stall_of_reason_us", PercentilesToJson(result.stall_of_reason)},
           {"longest_stalls", LongestToJson(result)},
@@ -207,6 +209,7 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen) {
           {"own_path_refused", result.own_path_refused},
           {"relocated_verified", OrNull(seen.relocated_verified)},
           {"moved_back", OrNull(seen.moved_back)},
+          {"gathered", GatheredToJson(result.gathered)},
           {"verify", VerifiedToJson(result.verified)},
           {"interrupted", result.cancelled},
           {"not_moved", NotMovedToJson(result.not_moved)}};
@@ -226,6 +229,7 @@ std::string MoveToTable(const MoveResult& result, const Seen& seen) {
   line("gone", Pages(result.pages_gone));
   line("not moved", Pages(result.pages_not_moved));
   text += NotMovedToTable(result.not_moved);
+  text += GatheredToTable(result.gathered);
   if (result.pages_unshared > 0)
     line("unshared", Pages(result.pages_unshared) + ", which take memory of their own now");
   if (result.retry_rounds > 0)

@@ -34,6 +34,10 @@ CheckedMemory::~CheckedMemory() {
   munmap(mapped_, mapped_bytes_);
 }
 
+void CheckedMemory::AllowHuge() {
+  madvise(const_cast<uint64_t*>(words_), bytes_, MADV_HUGEPAGE);
+}
+
 void CheckedMemory::StartThreads(uint32_t count) {
   for (uint32_t i = 0; i < count; ++i) threads_.emplace_back([=, this] { Run(i, count); });
 }

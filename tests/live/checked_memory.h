@@ -19,6 +19,7 @@ class CheckedMemory {
   CheckedMemory(const CheckedMemory&) = delete;
   CheckedMemory& operator=(const CheckedMemory&) = delete;
 
+  void AllowHuge();  // from now on the kernel may make huge pages of the small ones
   AddressRange range() const { return {const_cast<const uint64_t*>(words_), bytes_}; }
   uint64_t pages() const { return bytes_ / 4096; }
 

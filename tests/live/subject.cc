@@ -1,7 +1,7 @@
 // A program to be moved: checked memory under threads, in the shapes that servers have.
 //
 //   drover_subject --mib 16 --report FILE [--daemon] [--close] [--user UID] [--threads N] [--idle]
-//                  [--churn] [--single] [--uses WHAT] [--uses-later WHAT]
+//                  [--allow-huge] [--churn] [--single] [--uses WHAT] [--uses-later WHAT]
 //                  [--uses-for-a-moment WHAT] [--forks ROUNDS]
 //
 // It writes "ready PID" into FILE; on SIGTERM it looks at every word once more and writes "right"
@@ -33,7 +33,8 @@ struct Options {
   size_t mib = 16;
   uint64_t forks = 0;
   std::string report, uses, uses_later, uses_for_a_moment;
-  bool daemon = false, close = false, idle = false, churn = false, single = false;
+  bool daemon = false, close = false, idle = false, churn = false, single = false,
+       allow_huge = false;
   long user = -1;
   uint32_t threads = 2;
 };
@@ -48,6 +49,7 @@ Options Parse(int argc, char** argv) {
     if (word == "--daemon") options.daemon = true;
     if (word == "--close") options.close = true;
     if (word == "--idle") options.idle = true;
+    if (word == "--allow-huge") options.allow_huge = true;
     if (word == "--churn") options.churn = true;
     if (word == "--forks") options.forks = std::strtoul(value(), nullptr, 10);
     if (word == "--uses") options.uses = value();
@@ -181,6 +183,7 @@ int main(int argc, char** argv) {
   sigaddset(&blocked, SIGUSR2);
   sigprocmask(SIG_BLOCK, &blocked, nullptr);
   drover::live::CheckedMemory memory(options.mib << 20, false);
+  if (options.allow_huge) memory.AllowHuge();
   if (!options.idle) memory.StartThreads(options.threads);
   std::thread churn;
   if (options.churn) churn = std::thread(Churn);

@@ -179,6 +179,14 @@ bool AddressSpace::IsHugeAt(uint64_t address) {
   return page != nullptr && page->huge;
 }
 
+void AddressSpace::MakeHuge(uint64_t slot, const std::shared_ptr<Folio>& folio) {
+  uint32_t index = 0;
+  ForEachPage({slot, kHugeBytes}, [&](uint64_t, Page& page) {
+    page = {Page::Kind::kAnonymous, true, true, index++, folio};
+  });
+  tables_.erase(slot);
+}
+
 void AddressSpace::SplitEntry(uint64_t address) {
   if (!IsHugeAt(address)) return;
   ForEachPage({Slot(address), kHugeBytes}, [](uint64_t, Page& page) { page.huge = false; });

@@ -32,9 +32,9 @@ struct Attributes {
   bool locked = false;
   bool keyed = false;  // has a protection key of its own
   bool dont_fork = false, wipe_on_fork = false;
-  bool huge_advised = false;
-  bool foreign_userfault = false;  // another descriptor has it
-  uint64_t registered = 0;         // RegisterMode; 0: not registered
+  bool huge_advised = false, huge_forbidden = false;  // MADV_HUGEPAGE, MADV_NOHUGEPAGE
+  bool foreign_userfault = false;                     // another descriptor has it
+  uint64_t registered = 0;                            // RegisterMode; 0: not registered
   int32_t preferred_node = -1;
   uint64_t origin = 0;        // which mmap made it
   uint64_t displacement = 0;  // how far mremap has carried it since
@@ -126,6 +126,8 @@ class AddressSpace {
   void Carry(uint64_t target, uint64_t source, bool huge);
   // The page-middle entry becomes a table of 512; the folio stays one.
   void SplitEntry(uint64_t address);
+  // The 512 pages of the slot become one huge page, of this folio, with the same content.
+  void MakeHuge(uint64_t slot, const std::shared_ptr<Folio>& folio);
   // The folio of this page becomes single pages.
   void SplitFolio(Page& page);
   bool HasTable(uint64_t address) const { return tables_.contains(Slot(address)); }

@@ -93,6 +93,11 @@ void Application::AdviseHuge(Range range) {
   machine_.space.ForEachVma(range, [](Vma& vma) { vma.attributes.huge_advised = true; });
 }
 
+void Application::ForbidHuge(Range range) {
+  const std::lock_guard lock(machine_.mutex);
+  machine_.space.ForEachVma(range, [](Vma& vma) { vma.attributes.huge_forbidden = true; });
+}
+
 void Application::AdviseDontFork(Range range) {
   const std::lock_guard lock(machine_.mutex);
   machine_.space.ForEachVma(range, [](Vma& vma) { vma.attributes.dont_fork = true; });

@@ -33,6 +33,7 @@ class Application {
   uint64_t Map(uint64_t bytes) { return Map(bytes, MapOptions()); }
   uint64_t Map(uint64_t bytes, const MapOptions& options);
   void Protect(Range range, bool readable, bool writable, bool executable);
+  void ForbidHuge(Range range);  // MADV_NOHUGEPAGE
   // mlock: populates, but for absent pages that are watched (there a real mlock waits).
   void Lock(Range range);
   void LockOnFault(Range range);  // mlock2(MLOCK_ONFAULT): populates nothing

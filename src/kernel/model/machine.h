@@ -37,6 +37,7 @@ enum class Call {
   kUnmap,
   kAdvise,
   kFaultIn,
+  kCollapse,
   kProtect,
   kUnlock,
   kListThreads,

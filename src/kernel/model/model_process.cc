@@ -58,9 +58,11 @@ Errno ModelKernel::Advise(Range range, Advice advice) {
         break;
       case Advice::kHugePage:
         has.huge_advised = true;
+        has.huge_forbidden = false;
         break;
       case Advice::kNoHugePage:
         has.huge_advised = false;
+        has.huge_forbidden = true;
         break;
       case Advice::kWipeOnFork:
         refused |= !has.anonymous();
@@ -80,6 +82,31 @@ void ModelKernel::FaultIn(Range range, uint64_t step) {
   for (uint64_t at = range.start; at < range.end(); at += step)
     if (Populate({at, kPageBytes}) != Errno::kOk)
       machine_.Complain("the engine writes where it must not: the kernel would kill the process");
+}
+
+// madvise_collapse: every page of the slot is there, and nobody else has a reference.
+Errno ModelKernel::Collapse(uint64_t slot) {
+  const auto lock = machine_.Enter(Call::kCollapse);
+  const Vma* vma = machine_.space.Find(slot);
+  if (slot % kHugeBytes != 0 || vma == nullptr || !vma->range.Contains({slot, kHugeBytes}))
+    return Errno::kInvalid;
+  if (!vma->attributes.anonymous() || vma->attributes.huge_forbidden) return Errno::kInvalid;
+  if (machine_.space.IsHugeAt(slot)) return Errno::kOk;
+  uint64_t pages = 0;
+  int32_t node = 0;
+  bool free = vma->attributes.registered == 0;
+  machine_.space.ForEachPage({slot, kHugeBytes}, [&](uint64_t, const Page& page) {
+    if (page.kind != Page::Kind::kAnonymous) return;
+    ++pages;
+    node = page.folio->node;
+    free = free && page.folio->pins == 0;
+  });
+  if (pages < kPagesPerHuge || !free) return Errno::kAgain;
+  const auto folio =
+      machine_.huge_pages_left ? machine_.space.AllocateOn(node, kPagesPerHuge) : nullptr;
+  if (folio == nullptr) return Errno::kNoMemory;
+  machine_.space.MakeHuge(slot, folio);
+  return Errno::kOk;
 }
 
 Errno ModelKernel::Populate(Range range) {
@@ -161,6 +188,7 @@ Result<uint64_t> ModelKernel::ListMarked(Marked how, std::span<Range> ranges) {
     const bool listed = how == Marked::kDontFork     ? vma->attributes.dont_fork
                         : how == Marked::kWipeOnFork ? vma->attributes.wipe_on_fork
                         : how == Marked::kLocked     ? vma->attributes.locked
+                        : how == Marked::kWantsHuge  ? vma->attributes.huge_advised
                                                      : vma->attributes.keyed;
     if (!listed) continue;
     if (count < ranges.size()) ranges[count] = vma->range;

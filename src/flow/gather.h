@@ -1,0 +1,73 @@
+// Job::page_size: the small pages of a 2 MiB slot become one huge page, by the kernel
+// (MADV_COLLAPSE), when each of them is where the job wants it: the kernel takes the node where
+// most of them are.
+//
+// Not by the own path: where small pages have moved out an empty page table stays, and splits the
+// huge page that moves in. Only a discard of the whole slot, or a mremap, takes that table away,
+// and both act on whatever is mapped there at that moment: what the program has put there since
+// (mremap over it, by an inline system call) would be lost, or read as zeros for a moment. The
+// kernel's own way has no such gap.
+//
+// Mover thread, but for Help. Freestanding.
+#pragma once
+
+#include <atomic>
+
+#include "flow/collect.h"
+
+namespace drover::flow {
+
+// Large, so it stands in the engine's memory, not on a stack.
+class Gatherer {
+ public:
+  explicit Gatherer(Engine& engine) : engine_(engine), collector_(engine) {}
+
+  // The next few slots; false: no more.
+  [[nodiscard]] bool Next();
+  // A second thread, where the job has a CPU for it and no budget (two at a time would also hold
+  // the lock for twice as long). The crew joins it.
+  void StartHelper();
+  void StopHelper();
+  kernel::Errno error() const { return collector_.error(); }
+
+ private:
+  struct Slot {
+    uint64_t start = 0;
+    uint64_t took_ns = 0;  // of the longest call
+    kernel::Errno error = kernel::Errno::kOk;
+  };
+
+  void Begin();
+  void LearnPolicy();
+  bool IsWanted(Range slot) const;
+  void MeasureOne();
+  void FindSmall(Range slots);
+  void CollapseAll();
+  void CollapseOne(Slot& slot);
+  void NoteBudget(const Slot& slot);
+  void Note(const Slot& slot);
+  static void HelpBody(void* self) { static_cast<Gatherer*>(self)->Help(); }
+  void Help();
+  void Stays(uint64_t slots, WhySmall why) {
+    engine_.result->slots_small[static_cast<uint32_t>(why)] += slots;
+  }
+
+  Engine& engine_;
+  Collector collector_;
+  bool begun_ = false;
+  bool everywhere_ = true;  // the policy wants huge pages in every mapping, or nobody asks
+  uint64_t wanted_count_ = 0;
+  bool over_budget_ = false;
+  uint32_t over_in_a_row_ = 0;
+  uint32_t count_ = 0;
+  Slot slots_[kGatherSlotsMax];
+  std::atomic<uint32_t> next_ = 0;
+  // The word changes with every few slots, and to stop; the helper is behind until it has seen
+  // that.
+  bool has_helper_ = false;
+  threads::Word round_ = 0, helped_ = 0;
+  std::atomic<bool> stop_ = false;
+  Range wanted_[kWantsHugeRangesMax];
+};
+
+}  // namespace drover::flow

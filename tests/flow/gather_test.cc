@@ -1,0 +1,148 @@
+// Job::page_size: small pages become huge ones behind the move.
+#include <chrono>
+#include <thread>
+
+#include "flow/world.h"
+
+namespace drover::flow {
+namespace {
+
+class Gather : public Flow {
+ protected:
+  // So many slots of small pages, which may become huge.
+  Range MapSmall(uint64_t slots) {
+    const Range range = world_.MapFilled(slots * kPagesPerHuge);
+    return range;
+  }
+  Job Huge(PageSize size = PageSize::kHuge) const {
+    Job job = world_.ToSame();
+    job.page_size = size;
+    return job;
+  }
+  uint64_t Small(WhySmall why) const {
+    return world_.result.slots_small[static_cast<uint32_t>(why)];
+  }
+};
+
+TEST_F(Gather, WholeSlotsOfSmallPagesBecomeHuge) {
+  const Range range = MapSmall(3);
+  const JobResult& result = world_.Run(Huge());
+  EXPECT_EQ(result.pages_moved, 3 * kPagesPerHuge);
+  EXPECT_EQ(result.pages_gathered, 3 * kPagesPerHuge);
+  for (uint64_t slot = range.start; slot < range.end(); slot += kHugeBytes)
+    EXPECT_TRUE(world_.WholeHuge(slot));
+}
+
+TEST_F(Gather, NothingIsGatheredUnasked) {
+  const Range range = MapSmall(1);
+  EXPECT_EQ(world_.Run(Huge(PageSize::kKeep)).pages_gathered, 0u);
+  EXPECT_FALSE(world_.WholeHuge(range.start));
+}
+
+TEST_F(Gather, OnTheNodeToWhichTheyHaveMoved) {
+  const Range range = MapSmall(2);
+  Job job = world_.ToNode(1);
+  job.page_size = PageSize::kHuge;
+  EXPECT_EQ(world_.Run(job).pages_gathered, 2 * kPagesPerHuge);
+  EXPECT_TRUE(world_.WholeHuge(range.start));
+  EXPECT_EQ(world_.NodeOf(range.start), 1);
+}
+
+TEST_F(Gather, ASlotWithAHoleStaysAsItIs) {
+  const Range range = world_.Map(2 * kPagesPerHuge);
+  world_.Fill({range.start, kHugeBytes + 4 * kPageBytes});
+  EXPECT_EQ(world_.Run(Huge()).pages_gathered, kPagesPerHuge);
+  EXPECT_EQ(Small(WhySmall::kHoles), 1u);
+  EXPECT_FALSE(world_.Present(range.end() - kPageBytes)) << "memory that nobody asked for";
+}
+
+TEST_F(Gather, WhatTheRangeCutsIsLeftOut) {
+  const Range range = MapSmall(2);
+  Job job = Huge();
+  job.range_count = 1;
+  job.ranges[0] = {range.start + kPageBytes, range.length - kPageBytes};
+  EXPECT_EQ(world_.Run(job).pages_gathered, kPagesPerHuge);
+  EXPECT_FALSE(world_.WholeHuge(range.start));
+}
+
+TEST_F(Gather, WithoutAHugePageToBeHadItSaysSo) {
+  const Range range = MapSmall(2);
+  world_.model.SetHugePagesLeft(false);
+  EXPECT_EQ(world_.Run(Huge()).pages_gathered, 0u);
+  EXPECT_EQ(Small(WhySmall::kNoMemory), 2u);
+  EXPECT_FALSE(world_.WholeHuge(range.start));
+}
+
+TEST_F(Gather, WhereTheProgramHasSwitchedThemOffItSaysSo) {
+  const Range range = MapSmall(1);
+  world_.app.ForbidHuge(range);
+  EXPECT_EQ(world_.Run(Huge()).pages_gathered, 0u);
+  EXPECT_EQ(Small(WhySmall::kSwitchedOff), 1u);
+}
+
+TEST_F(Gather, AutoFollowsTheSystemsPolicy) {
+  const Range range = MapSmall(2);
+  const char* const kPolicy = "/sys/kernel/mm/transparent_hugepage/enabled";
+  world_.model.SetFile(kPolicy, "always madvise [never]\n");
+  EXPECT_EQ(world_.Run(Huge(PageSize::kAuto)).pages_gathered, 0u);
+  EXPECT_EQ(Small(WhySmall::kPolicy), 2u);
+  world_.model.SetFile(kPolicy, "always [madvise] never\n");
+  world_.app.AdviseHuge({range.start, kHugeBytes});
+  EXPECT_EQ(world_.Run(Huge(PageSize::kAuto)).pages_gathered, kPagesPerHuge);
+  world_.model.SetFile(kPolicy, "[always] madvise never\n");
+  EXPECT_EQ(world_.Run(Huge(PageSize::kAuto)).pages_gathered, kPagesPerHuge) << "the second one";
+}
+
+// What is beyond the job's time, or cancelled, is left.
+TEST_F(Gather, EndsWhenTheJobIsCancelled) {
+  MapSmall(kGatherSlotsMax + 1);
+  world_.recorder.ask = [](const JobResult& so_far) {
+    return so_far.pages_gathered > 0 ? Next::kStop : Next::kGoOn;
+  };
+  const JobResult& result = world_.Run(Huge());
+  EXPECT_EQ(result.ended_by, Trouble::kCancelled);
+  EXPECT_EQ(result.pages_gathered, kGatherSlotsMax * kPagesPerHuge);
+}
+
+TEST_F(Gather, ASecondThreadHelpsWhereThereIsACpu) {
+  const Range range = MapSmall(8);
+  Job job = world_.WithHelper();
+  job.page_size = PageSize::kHuge;
+  EXPECT_EQ(world_.Run(job).pages_gathered, 8 * kPagesPerHuge);
+  for (uint64_t slot = range.start; slot < range.end(); slot += kHugeBytes)
+    EXPECT_TRUE(world_.WholeHuge(slot));
+}
+
+TEST_F(Gather, TheSecondThreadStartsAnewWithTheOthers) {
+  MapSmall(8);
+  Job job = world_.WithHelper();
+  job.page_size = PageSize::kHuge;
+  uint32_t restarts = 0;
+  world_.recorder.ask = [&](const JobResult&) {
+    if (world_.engine->gatherer == nullptr || restarts > 0) return Next::kGoOn;
+    ++restarts;
+    return Next::kRestartThreads;
+  };
+  EXPECT_EQ(world_.Run(job).pages_gathered, 8 * kPagesPerHuge);
+  EXPECT_EQ(restarts, 1u);
+}
+
+// The time is the model's: one that takes longer than the budget.
+TEST_F(Gather, WhatTakesLongerThanTheBudgetIsLeft) {
+  MapSmall(2);
+  Job job = Huge();
+  job.max_stall_ns = kMaxStallNsLeast;
+  const uint64_t collapses = world_.model.Calls(Call::kCollapse);
+  world_.model.SetHook([&](Call call, uint64_t) {
+    if (call == Call::kCollapse) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
+  EXPECT_EQ(world_.Run(job).pages_gathered, 0u);
+  EXPECT_EQ(world_.model.Calls(Call::kCollapse) - collapses, 1u) << "the one of the engine's own";
+  EXPECT_EQ(Small(WhySmall::kOverBudget), 2u);
+  EXPECT_GT(world_.result.smallest_gather_budget_ns, 1'000'000u);
+  job.over_budget = true;
+  EXPECT_EQ(world_.Run(job).pages_gathered, 2 * kPagesPerHuge);
+}
+
+}  // namespace
+}  // namespace drover::flow
