@@ -88,6 +88,7 @@ flow::Job Draw(Random& random, uint32_t node_count, uint64_t threads) {
     job.over_budget = random.OneIn(2);
   }
   job.precopy = static_cast<flow::Precopy>(random.Below(3));
+  if (random.OneIn(8)) job.page_size = static_cast<flow::PageSize>(1 + random.Below(2));
   // Mostly a part of one slice, as large as some dozen batches; now and then the whole process.
   const uint64_t slice = random.Below(threads);
   if (job.batch_bytes < (256 << 10) || !random.OneIn(8)) {
@@ -186,6 +187,7 @@ bool Moves::RunJob() {
   tally_.children_filled += result->children_filled;
   tally_.rounds += result->rounds;
   tally_.unshared += result->pages_unshared;
+  tally_.gathered += result->pages_gathered;
   tally_.filled_ahead += result->pages_filled_ahead;
   tally_.precopied += result->pages_precopied;
   tally_.changed += result->pages_changed;

@@ -16,8 +16,8 @@ struct MovesTally {
   uint64_t jobs = 0, cancelled = 0, paused = 0, cut_off = 0, disturbed = 0, pages_moved = 0,
            windows = 0;
   uint64_t moves_denied = 0, ladder_steps = 0, children_filled = 0, rounds = 0, unshared = 0;
-  uint64_t filled_ahead = 0, precopied = 0, changed = 0;  // pages
-  uint64_t not_by_own_path = 0;                           // jobs that stood back
+  uint64_t filled_ahead = 0, precopied = 0, changed = 0, gathered = 0;  // pages
+  uint64_t not_by_own_path = 0;                                         // jobs that stood back
   // Of copy engines: parts of batches that failed, that came late, and wrong copies that --verify
   // has mended.
   uint64_t copies_failed = 0, copies_late = 0, copies_mended = 0;

@@ -60,6 +60,7 @@ void Verdict::AddMoves(const MovesTally& moved) {
   moved_.children_filled += moved.children_filled;
   moved_.rounds += moved.rounds;
   moved_.unshared += moved.unshared;
+  moved_.gathered += moved.gathered;
   moved_.filled_ahead += moved.filled_ahead;
   moved_.precopied += moved.precopied;
   moved_.changed += moved.changed;
@@ -78,7 +79,7 @@ std::string Verdict::Text() const {
       "windows, {} pages moved, {} moves denied, {} pages put back by the ladder, {} children "
       "filled, "
       "{} rounds, {} pages unshared, {} with targets filled ahead, {} copied ahead ({} changed "
-      "meanwhile); {} failures injected; "
+      "meanwhile), {} made huge; {} failures injected; "
       "copy engines: {} batches failed or "
       "refused, {} late, {} wrong copies mended, {} pages by a plugin; {} pages looked at, {} "
       "wrong",
@@ -87,8 +88,8 @@ std::string Verdict::Text() const {
       moved_.cancelled, moved_.paused, moved_.cut_off, moved_.disturbed, moved_.windows,
       moved_.pages_moved, moved_.moves_denied, moved_.ladder_steps, moved_.children_filled,
       moved_.rounds, moved_.unshared, moved_.filled_ahead, moved_.precopied, moved_.changed,
-      injected_, moved_.copies_failed, moved_.copies_late, moved_.copies_mended, moved_.by_plugin,
-      pages_checked_, wrong_);
+      moved_.gathered, injected_, moved_.copies_failed, moved_.copies_late, moved_.copies_mended,
+      moved_.by_plugin, pages_checked_, wrong_);
 }
 
 }  // namespace drover::chaos
