@@ -34,6 +34,13 @@ enum class Side : uint8_t {
   kNone,   // none: the original goes back
 };
 
+// Whose isolation area and pool a batch has.
+enum class Ground : uint8_t {
+  kForCpuAlone,  // some that no copy engine may have
+  kFirstAreas,   // the engine's first areas, in which no copy engine holds addresses, so one may
+  kBerth,        // the background's, until it is given back (background.h): the same
+};
+
 // How long pages of a batch were absent.
 struct WindowTimes {
   uint64_t opened_ns = 0;                         // 0: it is not open
@@ -58,12 +65,11 @@ struct Batch {
   uint32_t followed_count = 0;
   Range followed[kFollowedRangesMax];  // registered because the application moved them
   bool follows_more = false;           // and others, for which there was no room
-  bool in_berth = false;               // area and pool are the background's (background.h)
-  bool for_engines = false;            // no copy engine holds its addresses, so one may
-  bool precopied = false;              // the CPU has copied, and compares in the window
-  uint64_t changed = 0;                // pages of these that it has copied again
-  bool has_others = false;             // targets in the other pool
-  bool guarded = false;                // set to MADV_DONTFORK by the engine
+  Ground ground = Ground::kForCpuAlone;
+  bool precopied = false;   // the CPU has copied, and compares in the window
+  uint64_t changed = 0;     // pages of these that it has copied again
+  bool has_others = false;  // targets in the other pool
+  bool guarded = false;     // set to MADV_DONTFORK by the engine
   PageState state[kBatchPagesMax];
   Why why[kBatchPagesMax];
   Side side[kBatchPagesMax];
@@ -86,6 +92,7 @@ struct Batch {
       if (address[i] == page) return i;
     return kNone;
   }
+  bool for_engines() const { return ground != Ground::kForCpuAlone; }
   uint64_t folio_pages() const { return huge ? kPagesPerHuge : 1; }
 };
 

@@ -1,7 +1,10 @@
 #include "flow/budget.h"
 
+#include <utility>
+
 #include "flow/engine.h"
 #include "flow/precopy.h"
+#include "flow/table.h"
 
 namespace drover::flow {
 namespace {
@@ -13,8 +16,8 @@ constexpr uint64_t kAimLeast = 128, kAimRecovers = 1;
 // A small page does not fit where most do not: what is slow about one is chance, or the first
 // window of a job. Of huge pages a hundredth may be over, and each is a window by itself.
 constexpr Pace::Over kSmallIsOver{64, 75}, kHugeIsOver{2, 1};
-// What isolating, remapping and the barrier add to the copy of a huge page, and what a copy differs
-// from one time to the next.
+// What the barrier and the lists add to a window with one huge page, and what it differs from one
+// time to the next.
 constexpr uint64_t kHugeMarginPercent = 20;
 constexpr int kHugeCopies = 3;
 constexpr uint64_t kLineBytes = 64;
@@ -45,6 +48,22 @@ uint64_t LongestOf(kernel::Kernel& kernel, const Before& before, const Timed& ti
     if (i > 0 && took_ns > slowest_ns) slowest_ns = took_ns;
   }
   return slowest_ns * (100 + kHugeMarginPercent) / 100;
+}
+
+// Isolating and remapping a huge page, there and back on memory of the engine's own, which has one
+// in `full` and nothing in `empty`, both registered; 0: it could not be done.
+uint64_t MeasureMoves(Engine& engine, uint64_t full, uint64_t empty) {
+  kernel::Kernel& kernel = engine.kernel;
+  bool moves = true;
+  const uint64_t took_ns = LongestOf(
+      kernel, [] {},
+      [&] {
+        engine.lock.Lock();
+        for (const auto& [to, from] : {std::pair(empty, full), std::pair(full, empty)})
+          moves = moves && kernel.Move(to, from, kHugeBytes).bytes == kHugeBytes;
+        engine.lock.Unlock();
+      });
+  return moves ? took_ns : 0;
 }
 
 }  // namespace
@@ -143,12 +162,14 @@ void Budget::NoteKernelCall(uint64_t pages, uint64_t took_ns) {
 void Budget::MeasureHuge(Engine& engine) {
   if (!is_limited() || pair().huge_measured) return;
   pair().huge_measured = true;
-  const auto mapped = engine.kernel.Map(3 * kHugeBytes);
+  constexpr uint64_t kRoomBytes = 4 * kHugeBytes;
+  const auto mapped = engine.kernel.Map(kRoomBytes);
   if (!mapped.has_value()) return;  // then the first window tells
   const uint64_t source = RoundUp(*mapped, kHugeBytes), target = source + kHugeBytes;
-  const Range both{source, 2 * kHugeBytes};
+  const Range both{source, 2 * kHugeBytes}, watched{target, 2 * kHugeBytes};
+  bool is_watched = false;
   // (A child that is forked meanwhile would keep it for good.)
-  (void)engine.kernel.Advise({*mapped, 3 * kHugeBytes}, kernel::Advice::kDontFork);
+  (void)engine.kernel.Advise({*mapped, kRoomBytes}, kernel::Advice::kDontFork);
   (void)engine.kernel.Advise(both, kernel::Advice::kHugePage);
   const Node from{pair().source}, to{pair().target};
   if (from.id >= 0) (void)engine.kernel.PreferNode({source, kHugeBytes}, from);
@@ -156,20 +177,29 @@ void Budget::MeasureHuge(Engine& engine) {
   if (engine.headroom.Grants(engine.kernel, to, both.length) &&
       engine.headroom.Grants(engine.kernel, from, both.length) &&
       engine.kernel.Advise(both, kernel::Advice::kPopulateWrite) == kernel::Errno::kOk) {
-    const uint64_t copy_ns = LongestOf(
-                                 engine.kernel, [&] { PushOutOfCaches(both); },
-                                 [&] { engine.copy.For(kHugeBytes)(target, source, kHugeBytes); }) /
-                             engine.result->copy_threads;
+    const uint64_t copy_alone_ns =
+        LongestOf(
+            engine.kernel, [&] { PushOutOfCaches(both); },
+            [&] { engine.copy.For(kHugeBytes)(target, source, kHugeBytes); }) /
+        engine.result->copy_threads;
+    // (So that mlockall, which touches what it finds, does not wait for anybody.)
+    is_watched =
+        engine.kernel.Register(watched, kernel::RegisterMode::kWriteProtect) == kernel::Errno::kOk;
+    const uint64_t moves_ns = is_watched ? MeasureMoves(engine, target, both.end()) : 0;
+    const uint64_t copy_ns = moves_ns + copy_alone_ns;
     uint64_t compare_ns = UINT64_MAX;  // nobody asks
     if (precopy_ == Precopy::kAlways || (precopy_ == Precopy::kAuto && IsTooLong(copy_ns))) {
       migrators::Folio folio{source, target, kHugeBytes, false};
-      compare_ns = LongestOf(
-          engine.kernel, [&] { (void)engine.kernel.ReadMemory(source, target, kHugeBytes); },
-          [&] { (void)CopyChanged({&folio, 1}, engine.copy.small); });
+      compare_ns =
+          moves_ns + LongestOf(
+                         engine.kernel,
+                         [&] { (void)engine.kernel.ReadMemory(source, target, kHugeBytes); },
+                         [&] { (void)CopyChanged({&folio, 1}, engine.copy.small); });
     }
     ForetellHuge(copy_ns, compare_ns);
   }
-  engine.kernel.Unmap({*mapped, 3 * kHugeBytes});
+  // (Better lost than waited for.)
+  if (!is_watched || UnwatchOwn(engine, watched)) engine.kernel.Unmap({*mapped, kRoomBytes});
 }
 
 void Budget::ForetellHuge(uint64_t copy_ns, uint64_t compare_ns) {

@@ -40,9 +40,9 @@ void FreeAreas(Engine& engine, const Spots& spots, bool keep_area) {
   const auto free = [&](uint64_t start) {
     (void)engine.kernel.Advise({start, spots.length}, Advice::kDontNeed);
   };
-  const bool held = engine.first_areas_held && engine.batch.for_engines;
+  const bool held = engine.first_areas_held && engine.batch.for_engines();
   const Range area{spots.area, spots.length}, pool{spots.pool, spots.length};
-  if (engine.batch.in_berth) {
+  if (engine.batch.ground == Ground::kBerth) {
     engine.background->GiveBack(area, pool, held);
   } else if (!KeepForReuse(engine, area, pool, held)) {
     if (!keep_area) free(spots.area);

@@ -48,7 +48,7 @@ void PreferForReuse(Engine& engine, Node target) {
 bool KeepForReuse(Engine& engine, Range area, Range pool, bool held) {
   const Batch& batch = engine.batch;
   engine.reused.pages = {};
-  if (!engine.job->reuse || !batch.for_engines || held) return false;
+  if (!engine.job->reuse || batch.ground != Ground::kFirstAreas || held) return false;
   uint64_t moved = 0;
   for (uint64_t i = 0; i < area.length / kPageBytes; ++i)
     moved += batch.state[i] == PageState::kRemapped;

@@ -12,9 +12,8 @@ struct BatchPlace {
   Node target;
   uint64_t area = 0, pool = 0;  // of the same length as `live`
   uint64_t other_pool = 0;      // for targets in place of those that a late copy engine has
-  bool in_berth = false;        // the background's, until it is given back
-  bool for_engines = false;     // in areas that a copy engine may have
-  bool precopied = false;       // copied ahead of the window
+  Ground ground = Ground::kForCpuAlone;
+  bool precopied = false;  // copied ahead of the window
 };
 
 // Has it let go of all that it had? Then it has left, and may be taken out of the registry.
@@ -75,8 +74,9 @@ inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target
           .area = (huge ? areas.area_huge : areas.area_small) + shift,
           .pool = pool,
           .other_pool = held ? 0 : (huge ? others.pool_huge : others.pool_small) + shift,
-          .in_berth = berth != nullptr,
-          .for_engines = !held};
+          .ground = berth != nullptr ? Ground::kBerth
+                    : held           ? Ground::kForCpuAlone
+                                     : Ground::kFirstAreas};
 }
 
 // From now on events find the pages for which wanted(i) says true.
@@ -98,8 +98,7 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   batch.area = place.area;
   batch.pool = place.pool;
   batch.other_pool = place.other_pool;
-  batch.in_berth = place.in_berth;
-  batch.for_engines = place.for_engines;
+  batch.ground = place.ground;
   batch.precopied = place.precopied;
   batch.changed = 0;
   batch.refusals = batch.refusals_before = batch.agains = 0;

@@ -52,7 +52,7 @@ void ReadyPool(Engine& engine, uint64_t pool) {
   // An application's mlockall locks what it finds; a locked pool would not fit unlocked pages.
   (void)engine.kernel.Unlock({pool, batch.live.length});
   if (engine.job->placement.node_count <= 1) return;
-  if (engine.job->reuse && batch.for_engines)
+  if (engine.job->reuse && batch.ground == Ground::kFirstAreas)
     PreferForReuse(engine, batch.target);
   else
     (void)engine.kernel.PreferNode({pool, batch.live.length}, batch.target);
@@ -62,16 +62,15 @@ void FillTargets(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
                  RefuseTargets refuse) {
   Batch& batch = engine.batch;
   const Range run{pool + first * kPageBytes, count * kPageBytes};
-  const bool filled =
-      pool == batch.pool &&
-      (batch.in_berth ? engine.background->IsFilled(run, batch.huge) : AreReused(engine, run));
+  const bool in_berth = batch.ground == Ground::kBerth;
+  const bool filled = pool == batch.pool && (in_berth ? engine.background->IsFilled(run, batch.huge)
+                                                      : AreReused(engine, run));
   if (!filled && (!engine.headroom.Grants(engine.kernel, batch.target, run.length) ||
                   engine.kernel.Advise(run, Advice::kPopulateWrite) != Errno::kOk)) {
     refuse(batch, first, count, Why::kNoTargetMemory);
     return;
   }
-  if (filled)
-    (batch.in_berth ? engine.result->pages_filled_ahead : engine.result->pages_reused) += count;
+  if (filled) (in_berth ? engine.result->pages_filled_ahead : engine.result->pages_reused) += count;
   if (batch.huge) CheckHuge(engine, pool, first, count, refuse);
   if (engine.job->placement.node_count > 1 && RuleHolds(Rule::kCheckTargetNode))
     CheckNode(engine, pool, first, count, refuse);

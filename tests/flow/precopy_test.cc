@@ -143,7 +143,8 @@ class AheadOfABudget : public Ahead {
     huge_ = world_.MapFilledHuge(2);
     world_.model.SetHook([this](Call call, uint64_t) {
       // (Looks at the clock are no calls: what is timed behind a read is the comparison.)
-      step_ns_ = call == Call::kReadMemory ? 10'000 : 300'000;
+      const bool fast = call == Call::kReadMemory || call == Call::kMove;
+      step_ns_ = fast ? 10'000 : 300'000;
       const bool ahead = call == Call::kReadMemory || call == Call::kRegister;
       if (ahead && is_hot_) world_.Fill(huge_);
     });

@@ -37,7 +37,7 @@ TEST(MaxStall, MakesBatchesSmallAndLosesNothing) {
 
 // What a user gets who says nothing of it.
 TEST(MaxStall, IsHalfAMillisecondUnasked) {
-  Subject subject(UnderDrover(), {"--mib", "8", "--threads", "2"});
+  Subject subject(UnderDrover(), {"--mib", "2", "--threads", "1"});
   ASSERT_NE(subject.pid(), 0);
   const auto moved = RunCommand({"sh", "-c",
                                  "exec " + Built("drover") + " move --to same --json " +
