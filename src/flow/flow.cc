@@ -144,11 +144,11 @@ namespace {
 // What a job needs; large, so it stands in the engine's memory, not on a stack.
 struct Desk {
   Desk(Engine& engine, const Job& job)
-      : crew(engine, job), mover(engine), aside(engine), gatherer(engine) {}
+      : gatherer(engine), crew(engine, job), mover(engine), aside(engine) {}
+  Gatherer gatherer;  // (the crew joins its thread)
   Crew crew;
   PieceMover mover;
   PutAside aside;
-  Gatherer gatherer;
 };
 
 // False: the job ends at this boundary.

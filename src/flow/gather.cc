@@ -11,15 +11,38 @@ using kernel::Errno;
 WhySmall WhySmallOf(Errno error) {
   switch (error) {
     case Errno::kNoMemory:
+    case Errno::kBusy:
       return WhySmall::kNoMemory;
+    case Errno::kNoEntry:
+      return WhySmall::kHoles;
+    case Errno::kTimedOut:
+      return WhySmall::kOverBudget;
     case Errno::kInvalid:
       return WhySmall::kSwitchedOff;
     case Errno::kAgain:
-    case Errno::kBusy:
       return WhySmall::kInUse;
     default:
       return WhySmall::kRefused;
   }
+}
+
+// The word in brackets of a file such as "always [madvise] never".
+std::string_view ChosenIn(kernel::Kernel& kernel, const char* path, std::span<char> buffer) {
+  const auto got = kernel.ReadFile(path, buffer);
+  if (!got.has_value()) return {};
+  const std::string_view text(buffer.data(), *got);
+  const size_t open = text.find('['), close = text.find(']');
+  if (open == std::string_view::npos || close == std::string_view::npos || close < open) return {};
+  return text.substr(open + 1, close - open - 1);
+}
+
+// The whole slot, in pages that are there.
+bool IsFull(kernel::Kernel& kernel, Range slot) {
+  kernel::PageRegion region;
+  uint64_t walk_end = 0;
+  const auto found =
+      kernel.Scan(slot, kernel::kPagePresent, kernel::kPageZero, 0, {&region, 1}, &walk_end);
+  return found.has_value() && *found == 1 && region.start == slot.start && region.end == slot.end();
 }
 
 }  // namespace
@@ -44,11 +67,13 @@ void Gatherer::LearnPolicy() {
   everywhere_ = false;
   if (engine_.huge_disabled) return;
   char buffer[128];
-  const auto got = engine_.kernel.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled", buffer);
-  if (!got.has_value()) return;
-  const std::string_view policy(buffer, *got);
-  everywhere_ = policy.find("[always]") != std::string_view::npos;
-  if (policy.find("[madvise]") == std::string_view::npos) return;
+  // That of the size, where the kernel has one (Linux 6.8), goes before that of all sizes.
+  std::string_view policy = ChosenIn(
+      engine_.kernel, "/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled", buffer);
+  if (policy.empty() || policy == "inherit")
+    policy = ChosenIn(engine_.kernel, "/sys/kernel/mm/transparent_hugepage/enabled", buffer);
+  everywhere_ = policy == "always";
+  if (policy != "madvise") return;
   const auto listed = engine_.kernel.ListMarked(kernel::Marked::kWantsHuge, wanted_);
   if (listed.has_value())
     wanted_count_ = *listed < kWantsHugeRangesMax ? *listed : kWantsHugeRangesMax;
@@ -61,25 +86,33 @@ bool Gatherer::IsWanted(Range slot) const {
   return false;
 }
 
-// How long the kernel takes for one, on pages of the engine's own.
+// How long the kernel takes for one, on pages of the engine's own; the better of a few.
 void Gatherer::MeasureOne() {
   kernel::Kernel& kernel = engine_.kernel;
   const auto mapped = kernel.Map(2 * kHugeBytes);
   if (!mapped.has_value()) return;  // then the first one tells
   const Range slot{RoundUp(*mapped, kHugeBytes), kHugeBytes};
   (void)kernel.Advise({*mapped, 2 * kHugeBytes}, Advice::kDontFork);
-  (void)kernel.Advise(slot, Advice::kNoHugePage);
-  if (engine_.headroom.Grants(kernel, {-1}, 2 * kHugeBytes) &&
-      kernel.Advise(slot, Advice::kPopulateWrite) == Errno::kOk) {
+  uint64_t least_ns = UINT64_MAX;
+  for (uint32_t i = 0; i < kGatherOverMax; ++i) {
+    (void)kernel.Advise(slot, Advice::kDontNeed);
+    (void)kernel.Advise(slot, Advice::kNoHugePage);
+    if (!engine_.headroom.Grants(kernel, {-1}, 2 * kHugeBytes) ||
+        kernel.Advise(slot, Advice::kPopulateWrite) != Errno::kOk)
+      break;
     (void)kernel.Advise(slot, Advice::kHugePage);
-    Slot one{.start = slot.start};
-    CollapseOne(one);
-    if (one.error == Errno::kOk && engine_.budget.IsTooLong(one.took_ns)) {
-      over_budget_ = true;
-      engine_.result->smallest_gather_budget_ns = one.took_ns;
-    }
+    const uint64_t begin_ns = kernel.NowNs();
+    const Errno error = kernel.Advise(slot, Advice::kCollapse);
+    const uint64_t took_ns = kernel.NowNs() - begin_ns;
+    if (error == Errno::kOk && took_ns < least_ns) least_ns = took_ns;
   }
+  if (least_ns != UINT64_MAX && engine_.budget.IsTooLong(least_ns)) GoOverBudget(least_ns);
   kernel.Unmap({*mapped, 2 * kHugeBytes});
+}
+
+void Gatherer::GoOverBudget(uint64_t took_ns) {
+  over_budget_ = true;
+  engine_.result->smallest_gather_budget_ns = took_ns * 5 / 4;
 }
 
 // Which of them are of small pages, and could be one of huge ones.
@@ -99,15 +132,40 @@ void Gatherer::FindSmall(Range slots) {
       ((region.categories & kernel::kPageHuge) != 0 ? huge : pages) += count;
     }
     if (pages == 0 || huge > 0) continue;
-    if (!IsWanted(slot))
-      Stays(1, WhySmall::kPolicy);
-    else if (pages < kPagesPerHuge)
-      Stays(1, WhySmall::kHoles);
-    else if (over_budget_)
-      Stays(1, WhySmall::kOverBudget);
+    if (const auto why = WhyNot(slot, pages); why.has_value())
+      Stays(*why);
     else
       slots_[count_++] = {.start = at};
   }
+}
+
+// Why a slot with so many small pages is not for the kernel.
+std::optional<WhySmall> Gatherer::WhyNot(Range slot, uint64_t pages) {
+  if (!IsWanted(slot)) return engine_.huge_disabled ? WhySmall::kSwitchedOff : WhySmall::kPolicy;
+  if (pages < kPagesPerHuge) return WhySmall::kHoles;
+  if (over_budget_) return WhySmall::kOverBudget;
+  if (!engine_.job->unshare && IsShared(slot)) return WhySmall::kShared;
+  if (engine_.job->placement.node_count > 1 && !IsOnOneNode(slot)) return WhySmall::kSeveralNodes;
+  if (!engine_.headroom.Grants(engine_.kernel, {-1}, kHugeBytes)) return WhySmall::kNoMemory;
+  return std::nullopt;
+}
+
+bool Gatherer::IsShared(Range slot) {
+  if (engine_.kernel.ReadEntries(slot.start, {engine_.entries, kPagesPerHuge}) != Errno::kOk)
+    return true;
+  for (uint64_t i = 0; i < kPagesPerHuge; ++i)
+    if (!engine_.entries[i].exclusive()) return true;
+  return false;
+}
+
+bool Gatherer::IsOnOneNode(Range slot) {
+  for (uint64_t i = 0; i < kPagesPerHuge; ++i) engine_.addresses[i] = slot.start + i * kPageBytes;
+  const std::span<int32_t> nodes(engine_.nodes, kPagesPerHuge);
+  if (engine_.kernel.QueryNodes({engine_.addresses, kPagesPerHuge}, nodes) != Errno::kOk)
+    return false;
+  for (const int32_t node : nodes)
+    if (node < 0 || node != nodes[0]) return false;
+  return true;
 }
 
 void Gatherer::CollapseAll() {
@@ -130,33 +188,39 @@ void Gatherer::CollapseAll() {
 }
 
 void Gatherer::NoteBudget(const Slot& slot) {
-  if (!engine_.budget.IsTooLong(slot.took_ns) || engine_.job->over_budget) {
+  if (slot.error != Errno::kOk) return;  // (it may have looked for memory, under no lock)
+  if (!engine_.budget.IsTooLong(slot.took_ns) || engine_.job->over_budget)
     over_in_a_row_ = 0;
-  } else if (++over_in_a_row_ >= kGatherOverMax) {
-    over_budget_ = true;
-    engine_.result->smallest_gather_budget_ns = slot.took_ns;
-  }
+  else if (++over_in_a_row_ >= kGatherOverMax)
+    GoOverBudget(slot.took_ns);
 }
 
 // Any thread of the engine's.
 void Gatherer::CollapseOne(Slot& slot) {
+  slot.error = Errno::kNoMemory;
+  if (no_memory_in_a_row_.load() >= kGatherNoMemoryMax) return;
   for (uint32_t tries = 0; tries < kGatherTriesMax; ++tries) {
+    // The kernel would fill what the program has thrown away since it was looked at.
+    slot.error = Errno::kNoEntry;
+    if (!IsFull(engine_.kernel, {slot.start, kHugeBytes})) return;
     const uint64_t begin_ns = engine_.kernel.NowNs();
     slot.error = engine_.kernel.Collapse(slot.start);
     const uint64_t took_ns = engine_.kernel.NowNs() - begin_ns;
     if (took_ns > slot.took_ns) slot.took_ns = took_ns;
-    if (slot.error != Errno::kAgain && slot.error != Errno::kBusy) return;
+    if (slot.error != Errno::kAgain) break;
   }
+  if (slot.error == Errno::kOk)
+    no_memory_in_a_row_.store(0);
+  else if (WhySmallOf(slot.error) == WhySmall::kNoMemory)
+    no_memory_in_a_row_.fetch_add(1);
 }
 
 void Gatherer::Note(const Slot& slot) {
   if (slot.took_ns > 0) engine_.result->lock_holds.Add(slot.took_ns);
-  if (slot.error == Errno::kTimedOut)
-    Stays(1, WhySmall::kOverBudget);
-  else if (slot.error != Errno::kOk)
-    Stays(1, WhySmallOf(slot.error));
-  else
+  if (slot.error == Errno::kOk)
     engine_.result->pages_gathered += kPagesPerHuge;
+  else
+    Stays(WhySmallOf(slot.error));
 }
 
 // ---- a second thread

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 
 #include "flow/collect.h"
 
@@ -41,16 +42,18 @@ class Gatherer {
   void LearnPolicy();
   bool IsWanted(Range slot) const;
   void MeasureOne();
+  void GoOverBudget(uint64_t took_ns);
   void FindSmall(Range slots);
+  std::optional<WhySmall> WhyNot(Range slot, uint64_t pages);
+  bool IsShared(Range slot);
+  bool IsOnOneNode(Range slot);
   void CollapseAll();
   void CollapseOne(Slot& slot);
   void NoteBudget(const Slot& slot);
   void Note(const Slot& slot);
   static void HelpBody(void* self) { static_cast<Gatherer*>(self)->Help(); }
   void Help();
-  void Stays(uint64_t slots, WhySmall why) {
-    engine_.result->slots_small[static_cast<uint32_t>(why)] += slots;
-  }
+  void Stays(WhySmall why) { ++engine_.result->slots_small[static_cast<uint32_t>(why)]; }
 
   Engine& engine_;
   Collector collector_;
@@ -59,6 +62,7 @@ class Gatherer {
   uint64_t wanted_count_ = 0;
   bool over_budget_ = false;
   uint32_t over_in_a_row_ = 0;
+  std::atomic<uint32_t> no_memory_in_a_row_ = 0;
   uint32_t count_ = 0;
   Slot slots_[kGatherSlotsMax];
   std::atomic<uint32_t> next_ = 0;

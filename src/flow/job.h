@@ -116,13 +116,15 @@ enum class PageSize : uint8_t {
 
 // Why the small pages of a 2 MiB slot have not become a huge one. The words stand in report/.
 enum class WhySmall : uint8_t {
-  kHoles,        // not every page of it is there
-  kPolicy,       // with PageSize::kAuto: the system does not want huge pages there
-  kSwitchedOff,  // the mapping or the process has switched them off, or this kernel cannot
-  kInUse,        // a page is pinned, or in use by the kernel
-  kNoMemory,     // no huge page to be had
-  kOverBudget,   // the kernel takes longer for one than Job::max_stall_ns
-  kRefused,      // for another cause
+  kHoles,         // not every page of it is there
+  kSeveralNodes,  // they are on several nodes, and one of those would get all of them
+  kShared,        // some are shared after a fork, and would take memory of their own
+  kPolicy,        // with PageSize::kAuto: the system does not want huge pages there
+  kSwitchedOff,   // the mapping or the process has switched them off, or this kernel cannot
+  kInUse,         // a page is pinned, or in use by the kernel
+  kNoMemory,      // no huge page to be had
+  kOverBudget,    // the kernel takes longer for one than Job::max_stall_ns
+  kRefused,       // for another cause
   kCount
 };
 inline constexpr uint32_t kWhySmallCount = static_cast<uint32_t>(WhySmall::kCount);

@@ -120,6 +120,8 @@ inline constexpr uint32_t kGatherSlotsMax = 32;
 // Tries of one of them that is in use, and of slots in a row that took longer than the budget,
 // before the others are left.
 inline constexpr uint32_t kGatherTriesMax = 2, kGatherOverMax = 2;
+// And slots in a row for which there was no huge page, each of which may make the kernel compact.
+inline constexpr uint32_t kGatherNoMemoryMax = 8;
 // Mappings that the program has advised to be of huge pages.
 inline constexpr uint32_t kWantsHugeRangesMax = 4096;
 // What --verify keeps of originals, for how long at least, and how often it goes on looking at one

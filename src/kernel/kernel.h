@@ -108,9 +108,12 @@ class Kernel {
   [[nodiscard]] virtual Errno Protect(Range range, bool writable) = 0;
   // MADV_COLLAPSE (Linux 6.1): the small pages of a 2 MiB slot, of one mapping, become one huge
   // page on the node where most of them are; by the kernel, with the mmap lock held for writing
-  // while it copies. Also of another process (process_madvise; CAP_SYS_NICE, and the right to look
-  // at it). kNoMemory: no huge page to be had; kInvalid: the mapping or the process has them
-  // switched off, or the kernel does not know the call; kAgain, kBusy: a page is in use otherwise.
+  // while it copies. What is absent there is filled with zeros, and what is shared is copied. Also
+  // of another process (process_madvise; CAP_SYS_NICE, and the right to look at it);
+  // Advice::kCollapse is the same of the engine's own memory. kNoMemory: no huge page to be had;
+  // kBusy: not within the memory limit; kAgain: a page is in use otherwise; kInvalid: huge pages
+  // are switched off there, something else is in the way, or the kernel does not know the call
+  // (madvise_collapse_errno).
   [[nodiscard]] virtual Errno Collapse(uint64_t slot) = 0;
   // munlock: an application's mlockall may have locked the engine's areas.
   [[nodiscard]] virtual Errno Unlock(Range range) = 0;

@@ -157,15 +157,14 @@ void LinuxKernel::FaultIn(Range range, uint64_t step) {
 }
 
 Errno LinuxKernel::Collapse(uint64_t slot) {
-  constexpr uint64_t kCollapse = 25;  // MADV_COLLAPSE
-  if (pid_ == 0) return ErrnoOf(RawSyscallRetry(__NR_madvise, slot, kHugeBytes, kCollapse));
+  if (pid_ == 0) return Advise({slot, kHugeBytes}, Advice::kCollapse);
   const int64_t process = RawSyscall(__NR_pidfd_open, Arg(pid_), 0);
   if (process < 0) return ErrnoOf(process);
   const struct {
     uint64_t start, length;
   } there = {slot, kHugeBytes};
-  const int64_t done =
-      RawSyscallRetry(__NR_process_madvise, Arg(process), AddressOf(&there), 1, kCollapse, 0);
+  const int64_t done = RawSyscallRetry(__NR_process_madvise, Arg(process), AddressOf(&there), 1,
+                                       Arg(static_cast<int>(Advice::kCollapse)), 0);
   RawSyscall(__NR_close, Arg(process));
   return ErrnoOf(done);
 }

@@ -184,6 +184,7 @@ enum class Advice : int32_t {
   kNoHugePage = 15,
   kWipeOnFork = 18,
   kPopulateWrite = 23,
+  kCollapse = 25,  // Kernel::Collapse says what
 };
 
 }  // namespace kernel

@@ -39,6 +39,14 @@ Verified VerifiedOf(const flow::JobResult& job) {
   return verified;
 }
 
+Gathered GatheredOf(const flow::JobResult& job) {
+  const bool any_over = job.slots_small[static_cast<uint32_t>(flow::WhySmall::kOverBudget)] > 0;
+  return {.pages = job.pages_gathered,
+          .stay_small = report::SmallOf(job.slots_small),
+          .smallest_max_stall_us =
+              any_over ? static_cast<double>(job.smallest_gather_budget_ns) / 1e3 : 0};
+}
+
 const char* NameOf(flow::Phase phase) {
   switch (phase) {
     case flow::Phase::kIsolate:
@@ -114,10 +122,7 @@ MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   result.own_path_refused = report::WordsOf(job.own_path_trouble, job.own_path_detail);
   if (asked.verify && !asked.plan_only) result.verified = VerifiedOf(job);
   if (asked.page_size != flow::PageSize::kKeep && !asked.plan_only)
-    result.gathered = {
-        .pages = job.pages_gathered,
-        .stay_small = report::SmallOf(job.slots_small),
-        .smallest_max_stall_us = static_cast<double>(job.smallest_gather_budget_ns) / 1e3};
+    result.gathered = GatheredOf(job);
   result.cancelled = job.ended_by == flow::Trouble::kCancelled;
   return result;
 }

@@ -15,16 +15,21 @@ SmallWords WordsOf(flow::WhySmall why) {
     case flow::WhySmall::kHoles:
       return {"not every page of it is there",
               "it would take memory that the program does not use"};
+    case flow::WhySmall::kSeveralNodes:
+      return {"its pages are on several nodes", "move them to one first"};
+    case flow::WhySmall::kShared:
+      return {"pages of it are shared after a fork",
+              "try again after the child has ended; `--unshare` gives it memory of its own"};
     case flow::WhySmall::kPolicy:
       return {"the system's policy wants no huge pages there",
               "`--page-size huge`, or /sys/kernel/mm/transparent_hugepage/enabled"};
     case flow::WhySmall::kSwitchedOff:
-      return {"huge pages are switched off there (madvise, prctl), or this kernel cannot",
+      return {"huge pages are switched off there (madvise, prctl), or the kernel cannot make one",
               "the program would have to switch them on; Linux 6.1 or newer"};
     case flow::WhySmall::kInUse:
       return {"a page of it is pinned, or in use by the kernel", "try again"};
     case flow::WhySmall::kNoMemory:
-      return {"no huge page to be had on its node",
+      return {"no huge page to be had on its node, or within the memory limit",
               "free memory there or compact it (/proc/sys/vm/compact_memory)"};
     case flow::WhySmall::kOverBudget:
       return {"the kernel takes longer for one than --max-stall allows",

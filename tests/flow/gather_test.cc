@@ -93,6 +93,57 @@ TEST_F(Gather, AutoFollowsTheSystemsPolicy) {
   EXPECT_EQ(world_.Run(Huge(PageSize::kAuto)).pages_gathered, kPagesPerHuge) << "the second one";
 }
 
+// The kernel would take all of it to one of them.
+TEST_F(Gather, ASlotOnSeveralNodesStaysAsItIs) {
+  const Range range = MapSmall(1);
+  Job job = world_.ToNode(1);
+  job.range_count = 1;
+  job.ranges[0] = {range.start, kPageBytes};
+  world_.Run(job);
+  EXPECT_EQ(world_.Run(Huge()).pages_gathered, 0u);
+  EXPECT_EQ(Small(WhySmall::kSeveralNodes), 1u);
+  EXPECT_EQ(world_.NodeOf(range.start), 1);
+  EXPECT_EQ(world_.NodeOf(range.start + kPageBytes), 0);
+}
+
+// The kernel would copy them, and the sharing was worth memory.
+TEST_F(Gather, SharedPagesAreNotCopied) {
+  const Range range = MapSmall(2);
+  world_.app.Share({range.start, kPageBytes});
+  EXPECT_EQ(world_.Run(Huge()).pages_gathered, kPagesPerHuge);
+  EXPECT_EQ(Small(WhySmall::kShared), 1u);
+}
+
+// The kernel would fill it again.
+TEST_F(Gather, WhatIsThrownAwayMeanwhileIsNotFilled) {
+  const Range range = MapSmall(1);
+  const Range gone{range.start + 8 * kPageBytes, kPageBytes};
+  world_.ExpectZeros(gone);
+  Job job = Huge();
+  job.own_path = false;
+  bool looked_at = false, discarded = false;  // (for shared pages; then comes the last look)
+  world_.model.SetHook([&](Call call, uint64_t) {
+    looked_at = looked_at || call == Call::kReadEntries;
+    if (call != Call::kScan || !looked_at || discarded) return;
+    discarded = true;
+    world_.app.StartDiscard(gone);
+  });
+  EXPECT_EQ(world_.Run(job).pages_gathered, 0u);
+  EXPECT_EQ(Small(WhySmall::kHoles), 1u);
+  EXPECT_FALSE(world_.Present(gone.start));
+}
+
+TEST_F(Gather, GivesUpWhereThereIsNoMemory) {
+  MapSmall(kGatherNoMemoryMax + 4);
+  world_.model.SetHugePagesLeft(false);
+  const uint64_t collapses = world_.model.Calls(Call::kCollapse);
+  Job job = Huge();
+  job.own_path = false;
+  world_.Run(job);
+  EXPECT_EQ(Small(WhySmall::kNoMemory), kGatherNoMemoryMax + 4);
+  EXPECT_EQ(world_.model.Calls(Call::kCollapse) - collapses, kGatherNoMemoryMax);
+}
+
 // What is beyond the job's time, or cancelled, is left.
 TEST_F(Gather, EndsWhenTheJobIsCancelled) {
   MapSmall(kGatherSlotsMax + 1);
@@ -134,10 +185,12 @@ TEST_F(Gather, WhatTakesLongerThanTheBudgetIsLeft) {
   job.max_stall_ns = kMaxStallNsLeast;
   const uint64_t collapses = world_.model.Calls(Call::kCollapse);
   world_.model.SetHook([&](Call call, uint64_t) {
-    if (call == Call::kCollapse) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (call == Call::kCollapse || call == Call::kAdvise)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
   });
   EXPECT_EQ(world_.Run(job).pages_gathered, 0u);
-  EXPECT_EQ(world_.model.Calls(Call::kCollapse) - collapses, 1u) << "the one of the engine's own";
+  EXPECT_EQ(world_.model.Calls(Call::kCollapse) - collapses, 0u)
+      << "it was tried on the engine's own";
   EXPECT_EQ(Small(WhySmall::kOverBudget), 2u);
   EXPECT_GT(world_.result.smallest_gather_budget_ns, 1'000'000u);
   job.over_budget = true;

@@ -119,6 +119,7 @@ class ModelKernel final : public Kernel {
 
  private:
   Errno CopyToChild(int userfault, uint64_t target, uint64_t source);
+  Errno CollapseHere(uint64_t slot);
   Errno Populate(Range range);
 
   std::function<uint64_t()> clock_;

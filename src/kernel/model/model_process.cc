@@ -41,6 +41,7 @@ Errno ModelKernel::Advise(Range range, Advice advice) {
   const auto lock = machine_.Enter(Call::kAdvise);
   if (range.start % kPageBytes != 0) return Errno::kInvalid;
   if (advice == Advice::kPopulateWrite) return Populate(range);
+  if (advice == Advice::kCollapse) return CollapseHere(range.start);
   bool watched = false, refused = false;
   machine_.space.ForEachVma(range, [&](Vma& vma) {
     Attributes& has = vma.attributes;
@@ -69,6 +70,7 @@ Errno ModelKernel::Advise(Range range, Advice advice) {
         if (has.anonymous()) has.wipe_on_fork = true;
         break;
       case Advice::kPopulateWrite:
+      case Advice::kCollapse:
         break;
     }
   });
@@ -87,6 +89,10 @@ void ModelKernel::FaultIn(Range range, uint64_t step) {
 // madvise_collapse: every page of the slot is there, and nobody else has a reference.
 Errno ModelKernel::Collapse(uint64_t slot) {
   const auto lock = machine_.Enter(Call::kCollapse);
+  return CollapseHere(slot);
+}
+
+Errno ModelKernel::CollapseHere(uint64_t slot) {
   const Vma* vma = machine_.space.Find(slot);
   if (slot % kHugeBytes != 0 || vma == nullptr || !vma->range.Contains({slot, kHugeBytes}))
     return Errno::kInvalid;
