@@ -33,7 +33,7 @@ std::string_view ChosenIn(kernel::Kernel& kernel, const char* path, std::span<ch
   const std::string_view text(buffer.data(), *got);
   const size_t open = text.find('['), close = text.find(']');
   if (open == std::string_view::npos || close == std::string_view::npos || close < open) return {};
-  return text.substr(open + 1, close - open - 1);
+  return {text.data() + open + 1, close - open - 1};  // (substr could throw)
 }
 
 // The whole slot, in pages that are there.
