@@ -24,13 +24,17 @@ Why WhyNotOwn(const Mapping& mapping) {
   return Why::kNone;
 }
 
+bool IsAll(kernel::Kernel& kernel, Range range, uint64_t categories) {
+  kernel::PageRegion region;
+  uint64_t walk_end = 0;
+  const auto found = kernel.Scan(range, categories, kPageZero, 0, {&region, 1}, &walk_end);
+  return found.has_value() && *found == 1 && region.start == range.start &&
+         region.end == range.end();
+}
+
 bool IsHuge(Engine& engine, Range range) {
-  if (range.start % kHugeBytes != 0 || range.length % kHugeBytes != 0) return false;
-  uint64_t huge_bytes = 0, walk_end = 0;
-  const auto found = engine.kernel.Scan(range, kPageHuge, kPageZero, 0, engine.regions, &walk_end);
-  for (uint64_t k = 0; found.has_value() && k < *found; ++k)
-    huge_bytes += engine.regions[k].end - engine.regions[k].start;
-  return huge_bytes == range.length;
+  return range.start % kHugeBytes == 0 && range.length % kHugeBytes == 0 &&
+         IsAll(engine.kernel, range, kPageHuge);
 }
 
 uint64_t Collector::forbidden() const {

@@ -35,6 +35,10 @@ struct Piece {
 // can. (Locks and keys are not seen there: unlike.h.)
 [[nodiscard]] Why WhyNotOwn(const kernel::Mapping& mapping);
 
+// Has every page of the range these categories (kernel::kPagePresent and its like), and is none the
+// zero page? On any thread of the engine's.
+[[nodiscard]] bool IsAll(kernel::Kernel& kernel, Range range, uint64_t categories);
+
 // Is all of it in whole huge pages now?
 [[nodiscard]] bool IsHuge(Engine& engine, Range range);
 

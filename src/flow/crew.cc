@@ -57,6 +57,7 @@ void Crew::Stop() {
   CountPluginsCpu(false);
   engine_.result->helper_cpu_ns = engines_.cpu_ns() + plugins_used_ns_;
   if (engine_.background != nullptr) engine_.result->helper_cpu_ns += engine_.background->cpu_ns();
+  if (engine_.gatherer != nullptr) engine_.result->helper_cpu_ns += engine_.gatherer->cpu_ns();
   for (uint32_t i = 0; i < engine_.slot_count; ++i) LetGoOf(engine_.slots[i].holder);
   engine_.slot_count = 0;
   // (What a plugin holds beyond that stays held.)

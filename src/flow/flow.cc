@@ -248,11 +248,11 @@ void GatherAll(Engine& engine, Crew& crew, Gatherer& gatherer) {
   if (job.page_size == PageSize::kKeep || job.plan_only) return;
   engine.gatherer = &gatherer;
   crew.StartGatherer();
+  gatherer.Begin();
   while (engine.result->ended_by == Trouble::kNone && TimeLeftNs(engine) > 0 &&
          GoesOn(engine, crew) && gatherer.Next())
     KeepPace(engine, crew);
   gatherer.StopHelper();
-  engine.gatherer = nullptr;
   NoteError(engine, gatherer.error());
 }
 
@@ -315,6 +315,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
     if (engine.verifier != nullptr) engine.verifier->JudgeAll();
     GatherAll(engine, desk->crew, desk->gatherer);
     desk->~Desk();
+    engine.gatherer = nullptr;
     FreeReused(engine);
     // No thread reads or writes there any more.
     Verifier::Unmake(engine);

@@ -36,20 +36,10 @@ std::string_view ChosenIn(kernel::Kernel& kernel, const char* path, std::span<ch
   return {text.data() + open + 1, close - open - 1};  // (substr could throw)
 }
 
-// The whole slot, in pages that are there.
-bool IsFull(kernel::Kernel& kernel, Range slot) {
-  kernel::PageRegion region;
-  uint64_t walk_end = 0;
-  const auto found =
-      kernel.Scan(slot, kernel::kPagePresent, kernel::kPageZero, 0, {&region, 1}, &walk_end);
-  return found.has_value() && *found == 1 && region.start == slot.start && region.end == slot.end();
-}
-
 }  // namespace
 
 bool Gatherer::Next() {
   const PhaseTimer timer(engine_, Phase::kGather);
-  if (!begun_) Begin();
   Range slots;
   if (!collector_.NextSlots(kGatherSlotsMax * kHugeBytes, &slots)) return false;
   FindSmall(slots);
@@ -58,7 +48,7 @@ bool Gatherer::Next() {
 }
 
 void Gatherer::Begin() {
-  begun_ = true;
+  const PhaseTimer timer(engine_, Phase::kGather);
   if (engine_.job->page_size == PageSize::kAuto) LearnPolicy();
   if (engine_.budget.is_limited() && !engine_.job->over_budget) MeasureOne();
 }
@@ -202,7 +192,7 @@ void Gatherer::CollapseOne(Slot& slot) {
   for (uint32_t tries = 0; tries < kGatherTriesMax; ++tries) {
     // The kernel would fill what the program has thrown away since it was looked at.
     slot.error = Errno::kNoEntry;
-    if (!IsFull(engine_.kernel, {slot.start, kHugeBytes})) return;
+    if (!IsAll(engine_.kernel, {slot.start, kHugeBytes}, kernel::kPagePresent)) return;
     const uint64_t begin_ns = engine_.kernel.NowNs();
     slot.error = engine_.kernel.Collapse(slot.start);
     const uint64_t took_ns = engine_.kernel.NowNs() - begin_ns;
@@ -253,7 +243,7 @@ void Gatherer::Help() {
     helped_.store(seen);
     engine_.threads.WakeAll(helped_);
   }
-  engine_.result->gather_cpu_ns += engine_.kernel.ThreadCpuNs();
+  cpu_ns_ += engine_.kernel.ThreadCpuNs();
 }
 
 }  // namespace drover::flow

@@ -23,12 +23,15 @@ class Gatherer {
  public:
   explicit Gatherer(Engine& engine) : engine_(engine), collector_(engine) {}
 
+  // Before the first Next: what the system's policy is, and what a slot costs.
+  void Begin();
   // The next few slots; false: no more.
   [[nodiscard]] bool Next();
   // A second thread, where the job has a CPU for it and no budget (two at a time would also hold
   // the lock for twice as long). The crew joins it.
   void StartHelper();
   void StopHelper();
+  uint64_t cpu_ns() const { return cpu_ns_; }  // of the helper, behind the join
   kernel::Errno error() const { return collector_.error(); }
 
  private:
@@ -38,7 +41,6 @@ class Gatherer {
     kernel::Errno error = kernel::Errno::kOk;
   };
 
-  void Begin();
   void LearnPolicy();
   bool IsWanted(Range slot) const;
   void MeasureOne();
@@ -57,7 +59,6 @@ class Gatherer {
 
   Engine& engine_;
   Collector collector_;
-  bool begun_ = false;
   bool everywhere_ = true;  // the policy wants huge pages in every mapping, or nobody asks
   uint64_t wanted_count_ = 0;
   bool over_budget_ = false;
@@ -71,6 +72,7 @@ class Gatherer {
   bool has_helper_ = false;
   threads::Word round_ = 0, helped_ = 0;
   std::atomic<bool> stop_ = false;
+  uint64_t cpu_ns_ = 0;
   Range wanted_[kWantsHugeRangesMax];
 };
 

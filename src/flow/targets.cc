@@ -1,6 +1,7 @@
 #include "flow/targets.h"
 
 #include "flow/background.h"
+#include "flow/collect.h"
 #include "flow/reuse.h"
 
 namespace drover::flow {
@@ -31,16 +32,9 @@ void CheckNode(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
 void CheckHuge(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
                RefuseTargets refuse) {
   for (uint64_t i = first; i < first + count; i += kPagesPerHuge) {
-    const uint64_t slot = pool + i * kPageBytes;
-    kernel::PageRegion region;
-    uint64_t walk_end;
-    const auto found =
-        engine.kernel.Scan({slot, kHugeBytes}, kernel::kPagePresent, kernel::kPageZero,
-                           kernel::kPageHuge, {&region, 1}, &walk_end);
-    if (found.has_value() && *found == 1 && region.start == slot &&
-        region.end == slot + kHugeBytes && (region.categories & kernel::kPageHuge) != 0)
-      continue;
-    (void)engine.kernel.Advise({slot, kHugeBytes}, Advice::kDontNeed);
+    const Range slot{pool + i * kPageBytes, kHugeBytes};
+    if (IsAll(engine.kernel, slot, kernel::kPagePresent | kernel::kPageHuge)) continue;
+    (void)engine.kernel.Advise(slot, Advice::kDontNeed);
     refuse(engine.batch, i, kPagesPerHuge, Why::kNoTargetHuge);
   }
 }

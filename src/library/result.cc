@@ -88,7 +88,7 @@ MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   result.pages_unshared = job.pages_unshared;
   result.retry_rounds = job.rounds;
   result.copy_threads = job.copy_threads;
-  result.helper_cpu_s = static_cast<double>(job.helper_cpu_ns + job.gather_cpu_ns) / 1e9;
+  result.helper_cpu_s = static_cast<double>(job.helper_cpu_ns) / 1e9;
   result.late_chunks = job.late_chunks;
   result.pages_by_cpu = job.pages_by_cpu;
   result.pages_filled_ahead = job.pages_filled_ahead;
