@@ -12,6 +12,7 @@ struct Buffers {
   char* target;  // may be shorter than the source: then the loops cycle through it
   size_t source_bytes;
   size_t target_bytes;
+  bool huge;  // of 2 MiB pages
 };
 
 // On which nodes they lie; negative: wherever the kernel puts them.
@@ -28,7 +29,8 @@ bool LieOn(const Buffers& buffers, const BufferNodes& nodes);
 void UnmapBuffers(const Buffers& buffers);
 
 // The fastest of the copy functions known here (memcpy, rep movsb, streaming stores of 32 and 64
-// bytes), found by trying each; its name for the report.
+// bytes, and the kernel's copy through its own mapping), found by trying each on pages that are
+// just faulted in, small ones and huge ones; their names for the report.
 std::string FindFastestCopy();
 
 // Seconds for copying the source into the prefaulted target, by `threads` threads.

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include "kernel/types.h"
@@ -18,52 +20,80 @@ namespace drover::bench {
 namespace {
 
 constexpr int kCollapse = 25;  // MADV_COLLAPSE
+constexpr int kCollapseTries = 5;
 
-std::expected<KernelMove, Error> ByMovePages(const Buffers& memory, bool huge,
-                                             const topology::Nodes& nodes) {
-  const size_t step = huge ? kHugeBytes : kPageBytes;
-  std::vector<void*> pages;
-  for (size_t at = 0; at < memory.source_bytes; at += step) pages.push_back(memory.source + at);
-  std::vector<int> status(pages.size(), -ENOENT);
-  const auto look = [&] {
-    return syscall(SYS_move_pages, 0, pages.size(), pages.data(), nullptr, status.data(), 0) == 0;
+// part(first, last) for contiguous parts of [0, count), each in a thread of its own.
+template <class Part>
+void InParts(size_t count, int threads, Part part) {
+  std::vector<std::thread> others;
+  const auto border = [&](int t) {
+    return count * static_cast<size_t>(t) / static_cast<size_t>(threads);
   };
-  if (!look())
-    return std::unexpected(Error{Error::Kind::kFailed, "move_pages tells no nodes of pages"});
-  const int from = status[0];
-  const int to =
-      from == nodes.with_memory[0].id ? nodes.with_memory[1].id : nodes.with_memory[0].id;
-  const auto there = static_cast<uint64_t>(std::count(status.begin(), status.end(), to));
-  const std::vector<int> targets(pages.size(), to);
-  syscall(SYS_move_pages, 0, pages.size(), pages.data(), targets.data(), status.data(),
-          MPOL_MF_MOVE);
-  (void)look();
-  const auto moved = static_cast<uint64_t>(std::count(status.begin(), status.end(), to));
-  return KernelMove{"move_pages", (moved - std::min(moved, there)) * step};
+  for (int t = 1; t < threads; ++t) others.emplace_back(part, border(t), border(t + 1));
+  part(0, border(1));
+  for (auto& other : others) other.join();
 }
 
-std::expected<KernelMove, Error> ByCollapse(const Buffers& memory) {
-  madvise(memory.source, memory.source_bytes, MADV_HUGEPAGE);
-  KernelMove move{"MADV_COLLAPSE", 0};
-  for (size_t at = 0; at < memory.source_bytes; at += kHugeBytes) {
-    if (madvise(memory.source + at, kHugeBytes, kCollapse) == 0)
-      move.bytes += kHugeBytes;
-    else if (errno == EINVAL)
-      return std::unexpected(Error{Error::Kind::kUnavailable,
-                                   "one memory node, and this kernel has no MADV_COLLAPSE"});
-  }
-  return move;
+// The nodes of pages; false: the kernel tells none.
+bool LookUp(std::vector<void*>& pages, std::vector<int>* status) {
+  return syscall(SYS_move_pages, 0, pages.size(), pages.data(), nullptr, status->data(), 0) == 0;
 }
 
 }  // namespace
 
+std::expected<KernelMove, Error> MovePagesByKernel(const Buffers& memory, bool huge, int to,
+                                                   int threads) {
+  const size_t step = huge ? kHugeBytes : kPageBytes;
+  std::vector<void*> pages;
+  for (size_t at = 0; at < memory.source_bytes; at += step) pages.push_back(memory.source + at);
+  std::vector<int> status(pages.size(), -ENOENT);
+  if (!LookUp(pages, &status))
+    return std::unexpected(Error{Error::Kind::kFailed, "move_pages tells no nodes of pages"});
+  const auto there = static_cast<uint64_t>(std::count(status.begin(), status.end(), to));
+  const std::vector<int> targets(pages.size(), to);
+  InParts(pages.size(), threads, [&](size_t first, size_t last) {
+    syscall(SYS_move_pages, 0, last - first, pages.data() + first, targets.data() + first,
+            status.data() + first, MPOL_MF_MOVE);
+  });
+  (void)LookUp(pages, &status);
+  const auto moved = static_cast<uint64_t>(std::count(status.begin(), status.end(), to));
+  return KernelMove{"move_pages", (moved - std::min(moved, there)) * step};
+}
+
+std::expected<KernelMove, Error> CollapseByKernel(const Buffers& memory, int threads) {
+  madvise(memory.source, memory.source_bytes, MADV_HUGEPAGE);
+  std::atomic<uint64_t> bytes = 0;
+  std::atomic<bool> no_such_call = false;
+  InParts(memory.source_bytes / kHugeBytes, threads, [&](size_t first, size_t last) {
+    for (size_t i = first; i < last; ++i) {
+      int error = EAGAIN;  // "temporary": a page was busy
+      for (int tries = 0; tries < kCollapseTries && error == EAGAIN; ++tries)
+        error = madvise(memory.source + i * kHugeBytes, kHugeBytes, kCollapse) == 0 ? 0 : errno;
+      if (error == 0) bytes += kHugeBytes;
+      if (error == EINVAL) no_such_call = true;
+    }
+  });
+  if (no_such_call)
+    return std::unexpected(Error{Error::Kind::kUnavailable, "this kernel has no MADV_COLLAPSE"});
+  return KernelMove{"MADV_COLLAPSE", bytes};
+}
+
 std::expected<KernelMove, Error> MoveByKernel(const Buffers& memory, bool huge) {
   const auto nodes = topology::ReadNodes("/");
-  const auto move = nodes.with_memory.size() > 1 ? ByMovePages(memory, huge, nodes)
-                    : huge                       ? std::unexpected(Error{Error::Kind::kUnavailable,
-                                                   "one memory node: the kernel has no call that "
-                                                                         "moves huge pages of a process there"})
-                                                 : ByCollapse(memory);
+  std::expected<KernelMove, Error> move;
+  if (nodes.with_memory.size() > 1) {
+    std::vector<void*> first = {memory.source};
+    std::vector<int> at = {-ENOENT};
+    (void)LookUp(first, &at);
+    const int here = nodes.with_memory[0].id, there = nodes.with_memory[1].id;
+    move = MovePagesByKernel(memory, huge, at[0] == here ? there : here, 1);
+  } else if (huge) {
+    move = std::unexpected(
+        Error{Error::Kind::kUnavailable,
+              "one memory node: the kernel has no call that moves huge pages of a process there"});
+  } else {
+    move = CollapseByKernel(memory, 1);
+  }
   // A run that moved nothing is no figure.
   if (move.has_value() && move->bytes < memory.source_bytes / 2)
     return std::unexpected(

@@ -1,6 +1,7 @@
 // What the benchmarks measure with.
 #pragma once
 
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -29,5 +30,38 @@ inline double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
+
+struct Spread {
+  double median = 0, min = 0, max = 0;
+};
+inline Spread SpreadOf(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return {values[values.size() / 2], values.front(), values.back()};
+}
+
+inline int AllowedCpus() {
+  cpu_set_t allowed;
+  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
+}
+
+// The whole process, threads that it starts included, on this many CPUs; the old mask comes back at
+// the end.
+class Confine {
+ public:
+  explicit Confine(int cpus) {
+    sched_getaffinity(0, sizeof before_, &before_);
+    cpu_set_t few;
+    CPU_ZERO(&few);
+    for (int cpu = 0, taken = 0; cpu < CPU_SETSIZE && taken < cpus; ++cpu)
+      if (CPU_ISSET(cpu, &before_)) CPU_SET(cpu, &few), ++taken;
+    sched_setaffinity(0, sizeof few, &few);
+  }
+  ~Confine() { sched_setaffinity(0, sizeof before_, &before_); }
+  Confine(const Confine&) = delete;
+  Confine& operator=(const Confine&) = delete;
+
+ private:
+  cpu_set_t before_;
+};
 
 }  // namespace drover::bench

@@ -1,188 +1,278 @@
 #include "migrate.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 
-#include "floor.h"
+#include "kernel/types.h"
+#include "kernel_side.h"
 #include "measure.h"
+#include "report/table.h"
 
 namespace drover::bench {
 namespace {
 
 constexpr size_t kTargetBytesMax = size_t{1} << 30;
-
-struct Spread {
-  double median = 0, min = 0, max = 0;
-};
-Spread SpreadOf(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return {values[values.size() / 2], values.front(), values.back()};
-}
-
-// The whole process, engine threads included, on this many CPUs; the old mask comes back at the
-// end.
-class Confine {
- public:
-  explicit Confine(int cpus) {
-    sched_getaffinity(0, sizeof before_, &before_);
-    cpu_set_t few;
-    CPU_ZERO(&few);
-    for (int cpu = 0, taken = 0; cpu < CPU_SETSIZE && taken < cpus; ++cpu)
-      if (CPU_ISSET(cpu, &before_)) CPU_SET(cpu, &few), ++taken;
-    sched_setaffinity(0, sizeof few, &few);
-  }
-  ~Confine() { sched_setaffinity(0, sizeof before_, &before_); }
-  Confine(const Confine&) = delete;
-  Confine& operator=(const Confine&) = delete;
-
- private:
-  cpu_set_t before_;
-};
-
-int AllowedCpus() {
-  cpu_set_t allowed;
-  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
-}
+constexpr const char* kSmallToHuge = "4K-2M";
 
 size_t FreeBytes() {
   return static_cast<size_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<size_t>(getpagesize());
 }
 
+// Of VmHWM and its like, in /proc/self/status. 0: there is no such line.
+size_t StatusBytes(const char* key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(key)) return std::stoull(line.substr(line.find(':') + 1)) << 10;
+  return 0;
+}
+
+// How much larger this process has become meanwhile, at most.
+class ExtraMemory {
+ public:
+  ExtraMemory() {
+    std::ofstream("/proc/self/clear_refs") << 5;  // VmHWM = VmRSS (proc(5), Linux 4.0)
+    before_bytes_ = StatusBytes("VmRSS") + StatusBytes("VmPTE");
+  }
+  size_t Most() const {
+    const size_t most = StatusBytes("VmHWM") + StatusBytes("VmPTE");
+    return most - std::min(most, before_bytes_);
+  }
+
+ private:
+  size_t before_bytes_;
+};
+
 struct Round {
   double copy_s, fresh_s, drover_s, cpu_s;
+  double kernel_s = 0;  // 0: not measured
+  size_t extra_memory_bytes;
+  std::string kernel_how;
   MoveResult result;
 };
 
-// One after another: copy floor, fresh floor, drover, each over the same number of bytes.
-std::expected<Round, Error> RunRound(Engine& engine, const MigrateOptions& options,
-                                     const MigrateRow& row) {
-  const bool huge = row.page == "2M";
-  const size_t target_bytes = std::min(options.total_bytes, kTargetBytesMax);
-  Round round{};
-  Buffers buffers = MapBuffers(options.total_bytes, target_bytes, huge);
-  if (buffers.source == nullptr || buffers.target == nullptr)
-    return std::unexpected(Error{Error::Kind::kFailed, "no memory for the benchmark's buffers"});
-  madvise(buffers.target, target_bytes, MADV_POPULATE_WRITE);
-  round.copy_s = CopyFloor(buffers, row.threads);
-  madvise(buffers.target, target_bytes, MADV_DONTNEED);
-  round.fresh_s = FreshFloor(buffers, row.threads);
-  UnmapBuffers(buffers);
-
-  buffers = MapBuffers(options.total_bytes, kTargetBytesMax, huge);
-  MoveRequest request;
-  request.ranges = {{buffers.source, buffers.source_bytes}};
-  request.batch_bytes = row.batch_bytes;
-  request.reuse = row.pool == "reuse";
-  request.max_stall_us = options.max_stall_us;
-  request.precopy = options.precopy;
-  request.migrator = row.migrator;
-  const double cpu = CpuSeconds(), begin = Now();
-  auto result = engine.Move(request);
-  round.drover_s = Now() - begin;
-  round.cpu_s = CpuSeconds() - cpu;
-  UnmapBuffers(buffers);
-  if (!result.has_value()) return std::unexpected(result.error());
-  if (result->stall_budget.has_value() && result->stall_budget->pages_left > 0)
+// What the move has to be, so that its figure is one.
+std::expected<void, Error> CheckMoved(const MigrateCase& of, const MoveResult& result) {
+  const size_t pages = of.total_bytes / 4096;
+  if (result.stall_budget.has_value() && result.stall_budget->pages_left > 0)
     return std::unexpected(
         Error{Error::Kind::kUnavailable,
               fmt::format("{} of {} pages do not fit --max-stall; {:.0f} us would do",
-                          result->stall_budget->pages_left, options.total_bytes / 4096,
-                          result->stall_budget->smallest_max_stall_us)});
-  // A run that moved nothing, or not all, is no figure.
-  if (result->pages_moved * 4096 != options.total_bytes)
+                          result.stall_budget->pages_left, pages,
+                          result.stall_budget->smallest_max_stall_us)});
+  if (result.pages_moved != pages)
+    return std::unexpected(Error{
+        Error::Kind::kFailed,
+        fmt::format("only {} of {} pages moved ({}); no figure is given", result.pages_moved, pages,
+                    result.own_path_refused.empty()
+                        ? (result.not_moved.empty() ? "gone" : result.not_moved[0].why)
+                        : result.own_path_refused)});
+  if (of.page == kSmallToHuge && result.gathered->pages != pages)
+    return std::unexpected(Error{
+        Error::Kind::kUnavailable,
+        fmt::format(
+            "only {} of {} pages became parts of huge ones ({})", result.gathered->pages, pages,
+            result.gathered->stay_small.empty() ? "gone" : result.gathered->stay_small[0].why)});
+  return {};
+}
+
+std::expected<void, Error> TimeFloors(const MigrateOptions& options, const MigrateCase& of,
+                                      Round* round) {
+  const size_t target_bytes = std::min(of.total_bytes, kTargetBytesMax);
+  const Buffers buffers = MapBuffers(of.total_bytes, target_bytes, of.page == "2M", options.nodes);
+  if (buffers.source == nullptr || buffers.target == nullptr)
+    return std::unexpected(Error{Error::Kind::kFailed, "no memory for the benchmark's buffers"});
+  // (4K-2M: the target's size is what matters to its faults.)
+  if (of.page == kSmallToHuge) madvise(buffers.target, target_bytes, MADV_HUGEPAGE);
+  madvise(buffers.target, target_bytes, MADV_POPULATE_WRITE);
+  round->copy_s = CopyFloor(buffers, of.threads);
+  madvise(buffers.target, target_bytes, MADV_DONTNEED);
+  round->fresh_s = FreshFloor(buffers, of.threads);
+  UnmapBuffers(buffers);
+  return {};
+}
+
+// A move of a huge page that nobody times.
+std::expected<void, Error> WarmUp(Engine& engine, const std::string& migrator) {
+  const Buffers buffers = MapBuffers(kHugeBytes, kHugeBytes, true);
+  if (buffers.source == nullptr || buffers.target == nullptr)
+    return std::unexpected(Error{Error::Kind::kFailed, "no memory for the benchmark's buffers"});
+  MoveRequest request;
+  request.ranges = {{buffers.source, buffers.source_bytes}};
+  request.migrator = migrator;
+  const auto result = engine.Move(request);
+  UnmapBuffers(buffers);
+  if (!result.has_value()) return std::unexpected(result.error());
+  return {};
+}
+
+std::expected<void, Error> TimeDrover(Engine& engine, const MigrateOptions& options,
+                                      const MigrateCase& of, Round* round) {
+  const Buffers buffers = MapBuffers(of.total_bytes, kHugeBytes, of.page == "2M", options.nodes);
+  if (of.page == kSmallToHuge) madvise(buffers.source, buffers.source_bytes, MADV_HUGEPAGE);
+  MoveRequest request;
+  request.ranges = {{buffers.source, buffers.source_bytes}};
+  if (options.nodes.target >= 0) request.target = Target::ToNode(options.nodes.target);
+  request.batch_bytes = of.batch_bytes;
+  request.reuse = of.pool == "reuse";
+  request.page_size = of.page == kSmallToHuge ? PageSize::kHuge : PageSize::kKeep;
+  request.max_stall_us = options.max_stall_us;
+  request.precopy = options.precopy;
+  request.migrator = of.migrator;
+  // The engine looks for idle CPUs for its threads at most every ten seconds; not while it is
+  // timed.
+  if (const auto warm = WarmUp(engine, of.migrator); !warm.has_value()) return warm;
+  const ExtraMemory extra;
+  const double cpu = CpuSeconds(), begin = Now();
+  auto result = engine.Move(request);
+  round->drover_s = Now() - begin;
+  round->cpu_s = CpuSeconds() - cpu;
+  round->extra_memory_bytes = extra.Most();
+  UnmapBuffers(buffers);
+  if (!result.has_value()) return std::unexpected(result.error());
+  if (const auto moved = CheckMoved(of, *result); !moved.has_value()) return moved;
+  round->result = std::move(*result);
+  return {};
+}
+
+// By which call the kernel does this job, if there is one.
+bool HasKernelSide(const MigrateOptions& options, const MigrateCase& of) {
+  return options.beside_kernel && (of.page == kSmallToHuge || options.nodes.target >= 0);
+}
+
+std::expected<void, Error> TimeKernel(const MigrateOptions& options, const MigrateCase& of,
+                                      Round* round) {
+  const Buffers buffers = MapBuffers(of.total_bytes, kHugeBytes, of.page == "2M", options.nodes);
+  const double begin = Now();
+  const auto moved = of.page == kSmallToHuge ? CollapseByKernel(buffers, of.threads)
+                                             : MovePagesByKernel(buffers, of.page == "2M",
+                                                                 options.nodes.target, of.threads);
+  round->kernel_s = Now() - begin;
+  UnmapBuffers(buffers);
+  if (!moved.has_value()) return std::unexpected(moved.error());
+  if (moved->bytes != of.total_bytes)
     return std::unexpected(
-        Error{Error::Kind::kFailed,
-              fmt::format("only {} of {} pages moved ({}); no figure is given", result->pages_moved,
-                          options.total_bytes / 4096,
-                          result->own_path_refused.empty()
-                              ? (result->not_moved.empty() ? "gone" : result->not_moved[0].why)
-                              : result->own_path_refused)});
-  round.result = std::move(*result);
+        Error{Error::Kind::kUnavailable, fmt::format("the kernel moved {} of {} bytes by {}",
+                                                     moved->bytes, of.total_bytes, moved->how)});
+  round->kernel_how = moved->how;
+  return {};
+}
+
+// One after another, each over the same number of bytes.
+std::expected<Round, Error> RunRound(Engine& engine, const MigrateOptions& options,
+                                     const MigrateCase& of) {
+  Round round{};
+  auto done = TimeFloors(options, of, &round);
+  if (done.has_value()) done = TimeDrover(engine, options, of, &round);
+  if (done.has_value() && HasKernelSide(options, of)) done = TimeKernel(options, of, &round);
+  if (!done.has_value()) return std::unexpected(done.error());
   return round;
 }
 
+void NoteMove(const Round& round, MigrateRow* row) {
+  const MoveResult& result = round.result;
+  row->phases_s = result.phases_s;
+  row->windows += result.window.count;
+  row->windows_preempted += result.windows_preempted;
+  if (result.stall_budget.has_value())
+    row->windows_over_budget += result.stall_budget->windows_over;
+  row->window_p50_us = result.window.p50_us;
+  row->window_p99_us = result.window.p99_us;
+  row->window_max_us = result.window.max_us;
+  row->extra_memory_bytes = std::max(row->extra_memory_bytes, round.extra_memory_bytes);
+}
+
 std::expected<MigrateRow, Error> RunRow(Engine& engine, const MigrateOptions& options,
-                                        MigrateRow row) {
-  const Confine confine(row.threads);
-  std::vector<double> drover, copy, fresh, efficiency, copy_efficiency, cpu;
-  const double gigabytes = static_cast<double>(options.total_bytes) / 1e9;
+                                        const MigrateCase& of) {
+  const Confine confine(of.threads);
+  MigrateRow row;
+  row.of = of, row.rounds = options.rounds;
+  std::vector<double> drover, copy, fresh, efficiency, copy_efficiency, cpu, kernel, ratio;
+  const double gigabytes = static_cast<double>(of.total_bytes) / 1e9;
   for (int i = 0; i < options.rounds; ++i) {
-    const auto round = RunRound(engine, options, row);
+    const auto round = RunRound(engine, options, of);
     if (!round.has_value()) return std::unexpected(round.error());
     drover.push_back(gigabytes / round->drover_s);
     copy.push_back(gigabytes / round->copy_s);
     fresh.push_back(gigabytes / round->fresh_s);
-    const double floor_s = row.pool == "reuse" ? round->copy_s : round->fresh_s;
+    const double floor_s = of.pool == "reuse" ? round->copy_s : round->fresh_s;
     efficiency.push_back(floor_s / round->drover_s);
     copy_efficiency.push_back(round->copy_s / round->drover_s);
     cpu.push_back(round->cpu_s);
-    row.phases_s = round->result.phases_s;
-    row.windows += round->result.window.count;
-    row.windows_preempted += round->result.windows_preempted;
-    if (round->result.stall_budget.has_value())
-      row.windows_over_budget += round->result.stall_budget->windows_over;
-    row.window_p50_us = round->result.window.p50_us;
-    row.window_p99_us = round->result.window.p99_us;
-    row.window_max_us = round->result.window.max_us;
+    NoteMove(*round, &row);
+    if (round->kernel_s == 0) continue;
+    kernel.push_back(gigabytes / round->kernel_s);
+    ratio.push_back(round->kernel_s / round->drover_s);
+    row.kernel = BesideKernel{.how = round->kernel_how};
   }
   const Spread speed = SpreadOf(drover), share = SpreadOf(efficiency);
   row.gb_per_s = speed.median, row.gb_per_s_min = speed.min, row.gb_per_s_max = speed.max;
   row.efficiency = share.median, row.efficiency_min = share.min, row.efficiency_max = share.max;
-  row.copy_efficiency = SpreadOf(copy_efficiency).median;
-  row.copy_floor_gb_per_s = SpreadOf(copy).median;
-  row.fresh_floor_gb_per_s = SpreadOf(fresh).median;
-  row.cpu_s = SpreadOf(cpu).median;
+  row.copy_efficiency = Median(copy_efficiency);
+  row.copy_floor_gb_per_s = Median(copy);
+  row.fresh_floor_gb_per_s = Median(fresh);
+  row.cpu_s = Median(cpu);
+  if (!row.kernel.has_value()) return row;
+  const Spread ratios = SpreadOf(ratio);
+  row.kernel->gb_per_s = Median(kernel);
+  row.kernel->ratio = ratios.median;
+  row.kernel->ratio_min = ratios.min, row.kernel->ratio_max = ratios.max;
   return row;
 }
 
-std::vector<MigrateRow> RowsOf(const MigrateOptions& options) {
-  std::vector<MigrateRow> rows;
-  for (const std::string& page : options.pages)
-    for (const std::string& pool : options.pools)
-      for (const size_t batch_bytes : options.batches_bytes)
-        for (const int threads : options.threads) {
-          MigrateRow row;
-          row.page = page;
-          row.pool = pool;
-          row.threads = threads;
-          row.migrator = threads == 1 ? "serial" : fmt::format("threads:{}", threads);
-          row.total_bytes = options.total_bytes;
-          row.batch_bytes = batch_bytes;
-          row.rounds = options.rounds;
-          rows.push_back(row);
-        }
-  return rows;
-}
-
-// Empty: the row can be measured here.
-std::string WhyNot(const MigrateOptions& options, const MigrateRow& row) {
-  if (row.threads > AllowedCpus()) return fmt::format("only {} CPUs", AllowedCpus());
-  if (options.total_bytes + kTargetBytesMax > FreeBytes() / 2)
+// Empty: it can be measured here.
+std::string WhyNot(const MigrateCase& of) {
+  if (of.threads > AllowedCpus()) return fmt::format("only {} CPUs", AllowedCpus());
+  if (of.total_bytes + std::min(of.total_bytes, kTargetBytesMax) > FreeBytes() / 2)
     return "source and target take more than half of free memory";
   return {};
 }
 
+std::string NameOf(const MigrateCase& of) {
+  return fmt::format("{} {} {} threads={} batch={} total={}", of.page, of.pool, of.migrator,
+                     of.threads, report::ExactBytes(of.batch_bytes),
+                     report::ExactBytes(of.total_bytes));
+}
+
 // Plain loop's time / floor's time, alternating.
-double CheckFloor(const MigrateOptions& options) {
+double CheckFloor(int rounds) {
+  constexpr size_t kTotalBytes = 256u << 20;
   std::vector<double> ratios;
-  for (int i = 0; i < options.rounds; ++i) {
-    const size_t target_bytes = std::min(options.total_bytes, kTargetBytesMax);
-    Buffers buffers = MapBuffers(options.total_bytes, target_bytes, false);
+  for (int i = 0; i < rounds; ++i) {
+    Buffers buffers = MapBuffers(kTotalBytes, kTotalBytes, false);
     const double plain = PlainFreshFloor(buffers, 1);
     UnmapBuffers(buffers);
     if (plain < 0) return 0;
-    buffers = MapBuffers(options.total_bytes, target_bytes, false);
+    buffers = MapBuffers(kTotalBytes, kTotalBytes, false);
     ratios.push_back(plain / FreshFloor(buffers, 1));
     UnmapBuffers(buffers);
   }
-  return SpreadOf(ratios).median;
+  return Median(ratios);
 }
 
 }  // namespace
+
+std::string MigratorOf(int threads) {
+  return threads == 1 ? "serial" : fmt::format("threads:{}", threads);
+}
+
+std::vector<MigrateCase> CasesOf(const std::vector<std::string>& pages,
+                                 const std::vector<std::string>& pools,
+                                 const std::vector<size_t>& batches_bytes,
+                                 const std::vector<int>& threads,
+                                 const std::vector<size_t>& totals_bytes) {
+  std::vector<MigrateCase> cases;
+  for (const std::string& page : pages)
+    for (const std::string& pool : pools)
+      for (const size_t batch_bytes : batches_bytes)
+        for (const int count : threads)
+          for (const size_t total_bytes : totals_bytes)
+            cases.push_back({page, pool, MigratorOf(count), count, batch_bytes, total_bytes});
+  return cases;
+}
 
 std::expected<MigrateReport, Error> RunMigrate(const MigrateOptions& options) {
   auto engine = Engine::Open({});
@@ -192,7 +282,7 @@ std::expected<MigrateReport, Error> RunMigrate(const MigrateOptions& options) {
   MigrateReport report;
   report.copy_function = FindFastestCopy();
   if (options.check_floor) {
-    report.floor_check = CheckFloor(options);
+    report.floor_check = CheckFloor(options.rounds);
     if (report.floor_check != 0 && report.floor_check < 0.95)
       return std::unexpected(
           Error{Error::Kind::kFailed,
@@ -200,15 +290,14 @@ std::expected<MigrateReport, Error> RunMigrate(const MigrateOptions& options) {
                             "floor, and ratios against it would flatter",
                             1 / report.floor_check)});
   }
-  for (const MigrateRow& row : RowsOf(options)) {
-    const std::string reason = WhyNot(options, row);
-    const std::string name =
-        fmt::format("{} {} threads={} batch={}", row.page, row.pool, row.threads, row.batch_bytes);
-    if (!reason.empty()) {
+  for (const MigrateCase& of : options.cases) {
+    const std::string name = NameOf(of);
+    if (const std::string reason = WhyNot(of); !reason.empty()) {
       report.skipped.push_back({name, reason});
       continue;
     }
-    auto done = RunRow(**engine, options, row);
+    options.progress(name);
+    auto done = RunRow(**engine, options, of);
     if (!done.has_value() && done.error().kind == Error::Kind::kUnavailable) {
       report.skipped.push_back({name, done.error().message});
       continue;

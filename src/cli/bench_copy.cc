@@ -1,7 +1,5 @@
 // drover bench copy: the copy engines by themselves.
-#include <fmt/format.h>
-
-#include "cli/command.h"
+#include "cli/bench.h"
 #include "copy.h"
 
 namespace drover::cli {
@@ -9,7 +7,7 @@ namespace {
 
 struct BenchCopyOptions {
   bench::CopyOptions wanted;
-  bool json = false, csv = false;
+  ShownAs shown;
 };
 
 nlohmann::json CopyRowToJson(const bench::CopyRow& row) {
@@ -24,53 +22,38 @@ nlohmann::json CopyRowToJson(const bench::CopyRow& row) {
           {"cpu_s_per_gb", row.cpu_s_per_gb},
           {"cache_slowdown", row.cache_slowdown},
           {"copied_share", row.copied_share},
+          {"copied_percent", 100 * row.copied_share},
           {"hardware", row.hardware}};
-}
-
-void PrintCopyTable(const bench::CopyReport& report) {
-  fmt::print(
-      "medians; by the engine: share of the folios, the CPU copied the rest; cache: time of a pass "
-      "over 1 MiB behind a batch / before it\n\n");
-  fmt::print("{:<4} {:>6}  {:<24} {:>7} {:>20} {:>10} {:>11} {:>6}\n", "page", "batch", "migrator",
-             "threads", "GB/s (min to max)", "CPU s/GB", "by engine", "cache");
-  for (const auto& row : report.rows)
-    fmt::print(
-        "{:<4} {:>6}  {:<24} {:>7} {:>20} {:>10.3f} {:>9.0f} % {:>6.2f}\n", row.page, row.batch,
-        row.migrator, row.threads,
-        fmt::format("{:.2f} ({:.2f} to {:.2f})", row.gb_per_s, row.gb_per_s_min, row.gb_per_s_max),
-        row.cpu_s_per_gb, 100 * row.copied_share, row.cache_slowdown);
-  for (const auto& skipped : report.skipped)
-    fmt::print("left out: {} ({})\n", skipped.row, skipped.reason);
-}
-
-void PrintCopyCsv(const bench::CopyReport& report) {
-  fmt::print(
-      "migrator,page,batch,threads,rounds,gb_per_s,gb_per_s_min,gb_per_s_max,cpu_s_per_gb,"
-      "cache_slowdown,copied_share,hardware\n");
-  for (const auto& row : report.rows)
-    fmt::print("{},{},{},{},{},{:.4f},{:.4f},{:.4f},{:.5f},{:.3f},{:.4f},{}\n", row.migrator,
-               row.page, row.batch, row.threads, row.rounds, row.gb_per_s, row.gb_per_s_min,
-               row.gb_per_s_max, row.cpu_s_per_gb, row.cache_slowdown, row.copied_share,
-               row.hardware);
 }
 
 int BenchCopy(const BenchCopyOptions& options) {
   const auto report = bench::RunCopy(options.wanted);
   if (!report.has_value()) return Fail(report.error());
-  if (options.csv) {
-    PrintCopyCsv(*report);
-  } else if (options.json) {
-    auto document = JsonHead("bench copy");
-    document["rows"] = nlohmann::json::array();
-    document["skipped"] = nlohmann::json::array();
-    for (const auto& row : report->rows) document["rows"].push_back(CopyRowToJson(row));
-    for (const auto& skipped : report->skipped)
-      document["skipped"].push_back({{"row", skipped.row}, {"reason", skipped.reason}});
-    PrintJson(document);
-  } else {
-    PrintCopyTable(*report);
+  report::Table table;
+  table.name = "copy";
+  table.title = "How fast the copy engines copy by themselves";
+  table.legend =
+      "medians; by the engine: share of the folios, the CPU copied the rest; cache: time of a pass "
+      "over 1 MiB behind a batch / before it";
+  table.columns = {
+      {"page", "{page}"},
+      {"batch", "{batch}"},
+      {"migrator", "{migrator}"},
+      {"threads", "{threads}"},
+      {"GB/s (min to max)", "{gb_per_s:.2f} ({gb_per_s_min:.2f} to {gb_per_s_max:.2f})"},
+      {"CPU s/GB", "{cpu_s_per_gb:.3f}"},
+      {"by engine", "{copied_percent:.0f} %"},
+      {"cache", "{cache_slowdown:.2f}"}};
+  table.figure = {.title = table.title, .x = "folios in a batch", .y = "GB/s", .curves = {}};
+  table.figure.x_axis = report::Axis::kPowersOfTwo;
+  table.figure.y_axis = report::Axis::kLinear;
+  for (const auto& row : report->rows) {
+    table.rows.push_back(CopyRowToJson(row));
+    report::AddPoint(&table.figure, row.page + ", " + row.migrator, static_cast<double>(row.batch),
+                     row.gb_per_s);
   }
-  return kExitDone;
+  for (const auto& [row, reason] : report->skipped) table.skipped.push_back({row, reason});
+  return Show(table, options.shown);
 }
 
 }  // namespace
@@ -91,14 +74,11 @@ void AddBenchCopy(CLI::App& bench, Chosen& chosen) {
       ->delimiter(',')
       ->check(CLI::Range(1, 8192))
       ->capture_default_str();
-  copy->add_option("--rounds", wanted.rounds, "rounds, alternating between the engines")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
+  AddRounds(*copy, wanted.rounds);
   copy->add_option("--from", wanted.nodes.source, "node of the sources")
       ->check(CLI::Range(0, 1023));
   copy->add_option("--to", wanted.nodes.target, "node of the targets")->check(CLI::Range(0, 1023));
-  copy->add_flag("--json", options->json, "one JSON document on stdout");
-  copy->add_flag("--csv", options->csv, "comma-separated values on stdout")->excludes("--json");
+  AddShownAs(*copy, options->shown, "the speeds");
   copy->callback([=, &chosen] { chosen.run = [=] { return BenchCopy(*options); }; });
 }
 

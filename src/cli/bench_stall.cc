@@ -1,10 +1,9 @@
 // drover bench stall: what a program notices of a move.
 #include <fmt/format.h>
 
-#include "cli/command.h"
+#include "cli/bench.h"
 #include "cli/precopy.h"
 #include "cli/sizes.h"
-#include "report/figure.h"
 #include "stall.h"
 
 namespace drover::cli {
@@ -14,9 +13,8 @@ struct BenchStallOptions {
   bench::StallOptions wanted;
   std::vector<std::string> max_stalls = {"100us", "200us", "500us", "2ms"};
   std::string total = "1g";
-  std::string figure;  // a file; empty: none
   PrecopyWord precopy;
-  bool json = false, csv = false;
+  ShownAs shown;
 };
 
 nlohmann::json StallRowToJson(const bench::StallRow& row) {
@@ -52,41 +50,8 @@ nlohmann::json StallRowToJson(const bench::StallRow& row) {
   return json;
 }
 
-void PrintStallTable(const std::vector<bench::StallRow>& rows) {
-  fmt::print(
-      "times in us; stalled: accesses of the probe that met a window on their page; unexplained: "
-      "longer than {:.0f} us without one; over: windows longer than the budget, of those that were "
-      "not preempted\n\n",
-      bench::kLongUs);
-  fmt::print("{:<4} {:>6} {:<6} {:>6} {:>8} {:>16} {:>16} {:>7} {:>16} {:>10} {:>8}\n", "page",
-             "budget", "side", "GB/s", "p99.9", "stalled p50/99", "drover p50/99", "unexpl.",
-             "windows, over", "preempted", "left");
-  for (const auto& row : rows)
-    fmt::print("{:<4} {:>6} {:<6} {:>6.2f} {:>8.1f} {:>16} {:>16} {:>7} {:>16} {:>10} {:>8}\n",
-               row.page, row.max_stall_us > 0 ? fmt::format("{:.0f}", row.max_stall_us) : "none",
-               row.side, row.gb_per_s, row.probe_p999_us,
-               fmt::format("{:.0f}/{:.0f}", row.probe_stalled_p50_us, row.probe_stalled_p99_us),
-               fmt::format("{:.0f}/{:.0f}", row.drover_p50_us, row.drover_p99_us), row.unexplained,
-               fmt::format("{}, {}", row.windows, row.windows_over_budget), row.windows_preempted,
-               row.over_budget_pages);
-}
-
-void PrintStallCsv(const std::vector<bench::StallRow>& rows) {
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto json = StallRowToJson(rows[i]);
-    std::string names, values;
-    for (const auto& [name, value] : json.items()) {
-      names += (names.empty() ? "" : ",") + name;
-      values += (values.empty() ? "" : ",") +
-                (value.is_string() ? value.get<std::string>() : value.dump());
-    }
-    if (i == 0) fmt::print("{}\n", names);
-    fmt::print("{}\n", values);
-  }
-}
-
 // How long the slowest of so many accesses took: a curve for each row.
-std::expected<void, Error> Draw(const std::vector<bench::StallRow>& rows, const std::string& path) {
+report::Figure Drawn(const std::vector<bench::StallRow>& rows) {
   report::Figure figure{.title = "Accesses of a program while its memory moves",
                         .x = "accesses, of which one took longer",
                         .y = "us",
@@ -99,7 +64,33 @@ std::expected<void, Error> Draw(const std::vector<bench::StallRow>& rows, const 
     for (const double us : row.probe_tail_us) curve.points.emplace_back(accesses *= 2, us);
     if (!curve.points.empty()) figure.curves.push_back(curve);
   }
-  return report::DrawFigure(figure, path);
+  return figure;
+}
+
+report::Table StallTable(const bench::StallReport& report) {
+  report::Table table;
+  table.name = "stall";
+  table.title = "What a program notices of a move";
+  table.legend = fmt::format(
+      "times in us; stalled: accesses of the probe that met a window on their page; unexplained: "
+      "longer than {:.0f} us without one; over: windows longer than the budget, of those that were "
+      "not preempted",
+      bench::kLongUs);
+  table.columns = {{"page", "{page}"},
+                   {"budget", "{max_stall_us:.0f}"},
+                   {"side", "{side}"},
+                   {"GB/s", "{gb_per_s:.2f}"},
+                   {"p99.9", "{probe_p999_us:.1f}"},
+                   {"stalled p50/99", "{probe_stalled_p50_us:.0f}/{probe_stalled_p99_us:.0f}"},
+                   {"drover p50/99", "{drover_p50_us:.0f}/{drover_p99_us:.0f}"},
+                   {"unexpl.", "{probe_unexplained}"},
+                   {"windows, over", "{windows}, {windows_over_budget}"},
+                   {"preempted", "{windows_preempted}"},
+                   {"left", "{over_budget_pages}"}};
+  for (const auto& row : report.rows) table.rows.push_back(StallRowToJson(row));
+  for (const auto& [row, reason] : report.skipped) table.skipped.push_back({row, reason});
+  table.figure = Drawn(report.rows);
+  return table;
 }
 
 int BenchStall(const BenchStallOptions& options) {
@@ -114,31 +105,12 @@ int BenchStall(const BenchStallOptions& options) {
   const auto total = ParseTotal(options.total);
   if (!total.has_value()) return Fail(total.error());
   wanted.total_bytes = *total;
-  const auto report = bench::RunStall(
-      wanted, [](const std::string& step) { fmt::print(stderr, "drover: measuring {}\n", step); });
+  const auto report = bench::RunStall(wanted, SayStep);
   if (!report.has_value()) return Fail(report.error());
-  const std::vector<bench::StallRow>& rows = report->rows;
-  if (options.csv) {
-    PrintStallCsv(rows);
-  } else if (options.json) {
-    auto document = JsonHead("bench stall");
-    document["rows"] = nlohmann::json::array();
-    document["skipped"] = nlohmann::json::array();
-    for (const auto& row : rows) document["rows"].push_back(StallRowToJson(row));
-    for (const auto& [row, reason] : report->skipped)
-      document["skipped"].push_back({{"row", row}, {"reason", reason}});
-    PrintJson(document);
-  } else {
-    PrintStallTable(rows);
-    for (const auto& [row, reason] : report->skipped)
-      fmt::print("left out: {} ({})\n", row, reason);
-  }
-  if (!options.figure.empty())
-    if (const auto drawn = Draw(rows, options.figure); !drawn.has_value())
-      return Fail(drawn.error());
+  const int shown = Show(StallTable(*report), options.shown);
   uint64_t wrong = 0;
-  for (const auto& row : rows) wrong += row.wrong_words;
-  if (wrong == 0) return kExitDone;
+  for (const auto& row : report->rows) wrong += row.wrong_words;
+  if (wrong == 0) return shown;
   return Fail({Error::Kind::kFailed, fmt::format("the probe has read {} wrong words", wrong)});
 }
 
@@ -172,13 +144,8 @@ void AddBenchStall(CLI::App& bench, Chosen& chosen) {
       ->capture_default_str();
   stall->add_flag("--over-budget", wanted.over_budget, "as for move");
   AddPrecopyFlag(*stall, options->precopy);
-  stall->add_option("--rounds", wanted.rounds, "rounds, alternating between the sides")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  stall->add_option("--figure", options->figure,
-                    "draw the distribution of access times into this SVG file (by gnuplot)");
-  stall->add_flag("--json", options->json, "one JSON document on stdout");
-  stall->add_flag("--csv", options->csv, "comma-separated values on stdout")->excludes("--json");
+  AddRounds(*stall, wanted.rounds);
+  AddShownAs(*stall, options->shown, "the distribution of access times");
   stall->footer("A CPU for the engine is what a budget takes: leave one idle beside the probe.");
   stall->callback([=, &chosen] { chosen.run = [=] { return BenchStall(*options); }; });
 }

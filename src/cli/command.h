@@ -25,8 +25,6 @@ void AddJobs(CLI::App& app, Chosen& chosen);
 void AddMigrators(CLI::App& app, Chosen& chosen);
 void AddTune(CLI::App& app, Chosen& chosen);
 void AddBench(CLI::App& app, Chosen& chosen);
-void AddBenchCopy(CLI::App& bench, Chosen& chosen);
-void AddBenchStall(CLI::App& bench, Chosen& chosen);
 
 // Its exit code; what a library throws (no memory, most likely) is said, and a failure.
 int RunOrSay(const std::function<int()>& work);

@@ -16,12 +16,32 @@ std::string Quoted(std::string text) {
   return '"' + text + '"';
 }
 
+const char* TerminalFor(const std::string& path) {
+  return path.ends_with(".png") ? "pngcairo size 1200,800 background rgb 'white'"
+                                : "svg size 900,600 background rgb 'white'";
+}
+
+// `of`: "x" or "y".
+std::string AxisScript(char of, Axis axis) {
+  switch (axis) {
+    case Axis::kLinear:
+      return fmt::format("set {}range [0:*]\n", of);
+    case Axis::kPowersOfTen:
+      return fmt::format("set logscale {0}\nset format {0} '10^{{%L}}'\n", of);
+    case Axis::kBytes:
+      return fmt::format("set logscale {0} 2\nset format {0} '%.0b %BB'\n", of);
+    case Axis::kPowersOfTwo:
+      return fmt::format("set logscale {0} 2\nset format {0} '%.0f'\n", of);
+  }
+  return {};
+}
+
 std::string ScriptFor(const Figure& figure, const std::string& path) {
   std::string script = fmt::format(
-      "set terminal svg size 900,600 background rgb 'white'\nset output {}\nset title {}\n"
-      "set xlabel {}\nset ylabel {}\nset logscale xy\nset format x '10^{{%L}}'\nset grid\n"
-      "set key outside right\nplot ",
-      Quoted(path), Quoted(figure.title), Quoted(figure.x), Quoted(figure.y));
+      "set terminal {}\nset output {}\nset title {}\nset xlabel {}\nset ylabel {}\n",
+      TerminalFor(path), Quoted(path), Quoted(figure.title), Quoted(figure.x), Quoted(figure.y));
+  script += AxisScript('x', figure.x_axis) + AxisScript('y', figure.y_axis);
+  script += "set grid\nset key outside right\nplot ";
   for (size_t i = 0; i < figure.curves.size(); ++i)
     script += fmt::format("{}'-' with linespoints pointsize 0.4 title {}", i == 0 ? "" : ", ",
                           Quoted(figure.curves[i].name));
@@ -35,7 +55,16 @@ std::string ScriptFor(const Figure& figure, const std::string& path) {
 
 }  // namespace
 
+void AddPoint(Figure* figure, const std::string& curve, double x, double y) {
+  auto at = std::find_if(figure->curves.begin(), figure->curves.end(),
+                         [&](const Curve& each) { return each.name == curve; });
+  if (at == figure->curves.end()) at = figure->curves.insert(at, {curve, {}});
+  at->points.emplace_back(x, y);
+}
+
 std::expected<void, Error> DrawFigure(const Figure& figure, const std::string& path) {
+  if (figure.curves.empty())
+    return std::unexpected(Error{Error::Kind::kFailed, "there is nothing to draw"});
   // One that ends early must not end this program.
   struct sigaction ignore{}, before{};
   ignore.sa_handler = SIG_IGN;
