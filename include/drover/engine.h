@@ -86,6 +86,19 @@ enum class PageSize {
   kHuge,  // where the program has not switched them off
 };
 
+// How small pages are copied. By whose mapping: the program's; or the kernel's, which has touched
+// all memory already (process_vm_readv and its like; never below a seccomp filter), for machines
+// where a CPU's first touch of a page is dear, such as guests without nested paging. And to where:
+// to pages that are faulted in before; or to ones that are made, without being zeroed, as they are
+// copied to (UFFDIO_COPY).
+enum class CopyThrough {
+  kAuto,  // what is fastest here: tried once, on memory of the engine's own
+  kProgram,
+  kKernel,
+  kFill,
+  kKernelFill,
+};
+
 struct MoveRequest {
   std::vector<AddressRange> ranges;
   Target target;
@@ -101,6 +114,7 @@ struct MoveRequest {
   double max_stall_us = 0;
   bool over_budget = false;
   Precopy precopy = Precopy::kAuto;
+  CopyThrough copy_through = CopyThrough::kAuto;
   // A label, by which a copy engine may be chosen: one of the kernel's names, such as "demotion".
   std::string reason = "syscall";
   // Nobody minds if the memory loses its content: engines that do not copy ("null") may have it
@@ -205,6 +219,7 @@ struct MoveResult {
   uint64_t pages_reused = 0;        // with `reuse`: of which it was the original of another
   uint64_t pages_precopied = 0;     // copied ahead of the time in which they were absent, and
   uint64_t pages_changed = 0;       // of those: copied again in it
+  CopyThrough copied_through = CopyThrough::kAuto;  // small ones, if there were any
   // Of which a late copy engine still had the target page, so that they got another one.
   uint64_t pages_retargeted = 0;
   unsigned copy_threads = 1;  // that there were, the mover included

@@ -9,6 +9,7 @@
 #include "control/agents.h"
 #include "library/engines.h"
 #include "library/result.h"
+#include "report/words.h"
 
 namespace drover::cli {
 namespace {
@@ -73,6 +74,7 @@ std::expected<flow::Job, Error> JobOf(const MoveOptions& options, int pid,
   job.page_size = options.page_size == "huge"   ? flow::PageSize::kHuge
                   : options.page_size == "auto" ? flow::PageSize::kAuto
                                                 : flow::PageSize::kKeep;
+  job.copy_through = report::CopyThroughOf(options.copy_through);
   job.mode = options.mode == "async"  ? flow::Mode::kAsync
              : options.mode == "sync" ? flow::Mode::kSync
                                       : flow::Mode::kSyncLight;
@@ -191,6 +193,15 @@ void AddMoveOptions(CLI::App& move, MoveOptions& options) {
                   "wants them. The kernel does it (MADV_COLLAPSE), a millisecond or so for each, "
                   "in which the program may wait: see --max-stall. Huge pages are never split")
       ->check(CLI::IsMember({"keep", "auto", "huge"}))
+      ->capture_default_str();
+  move.add_option(
+          "--copy-through", options.copy_through,
+          "how small pages are copied. program: through the mapping that the program has; "
+          "kernel: through the kernel's own, by process_vm_readv(2), for machines where a "
+          "CPU's first touch of a page is dear, such as guests without nested paging, and "
+          "not below a seccomp filter. fill, kernel-fill: the same by UFFDIO_COPY, to pages "
+          "that need not be there, nor be zeroed, before. auto tries which is fastest")
+      ->check(CLI::IsMember({"auto", "program", "kernel", "fill", "kernel-fill"}))
       ->capture_default_str();
   move.add_option("--mode", options.mode,
                   "pages that are busy for a moment: async does not try them again, "

@@ -19,7 +19,7 @@ struct MoveOptions {
   std::string cgroup;  // and all that it holds
   std::string to, from, range, batch = "2m", max_stall = "500us", migrator = "serial",
                                mode = "sync_light", reason = "syscall", rate = "none", cpu = "none",
-                               time = "none", page_size = "keep";
+                               time = "none", page_size = "keep", copy_through = "auto";
   PrecopyWord precopy;
   double retry_for_s = 1;
   bool over_budget = false, json = false, dry_run = false, verify = false, shared = false,

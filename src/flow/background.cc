@@ -3,6 +3,7 @@
 #include <new>
 
 #include "flow/flow.h"
+#include "migrators/crowd.h"
 #include "migrators/spin.h"
 
 namespace drover::flow {
@@ -94,13 +95,13 @@ void Background::Stop() {
 
 void Background::Work() {
   engine_.kernel.RunOn(job_.helper_cpus[0]);
-  since_ns_ = engine_.kernel.NowNs();
-  since_cpu_ns_ = engine_.kernel.ThreadCpuNs();
+  migrators::Crowd crowd(engine_.kernel, engine_.threads);
   uint32_t seen = posted_.load(std::memory_order_acquire) - kBerths;  // (it may have begun late)
   while (!stop_.load(std::memory_order_acquire)) {
     const uint32_t posted = posted_.load(std::memory_order_acquire);
     if (seen == posted || held_back_.load(std::memory_order_acquire)) {
       Sleep(posted, seen == posted ? 0 : kHeldBackNapNs);
+      crowd.Begin();
       continue;
     }
     Errand& errand = berths_[queue_[seen % kQueueLength].load()].errand;
@@ -110,7 +111,7 @@ void Background::Work() {
       continue;
     }
     Do(errand, chunk);
-    RestIfCrowded();
+    crowd.RestIfCrowded();
   }
   cpu_ns_.fetch_add(engine_.kernel.ThreadCpuNs());
   running_.store(false, std::memory_order_release);
@@ -123,22 +124,6 @@ void Background::Sleep(uint32_t seen, uint64_t timeout_ns) {
   if (posted_.load() == seen && !stop_.load()) engine_.threads.Wait(posted_, seen, timeout_ns);
   asleep_.store(false);
   engine_.threads.AllowIdentitySignal(false);
-  since_ns_ = engine_.kernel.NowNs();
-  since_cpu_ns_ = engine_.kernel.ThreadCpuNs();
-}
-
-// Something else has run here.
-void Background::RestIfCrowded() {
-  const uint64_t ran_ns = engine_.kernel.NowNs() - since_ns_;
-  if (ran_ns < kCrowdedNs) return;
-  if (ran_ns > engine_.kernel.ThreadCpuNs() - since_cpu_ns_ + kCrowdedNs) {
-    const threads::Word nothing = 0;
-    engine_.threads.AllowIdentitySignal(true);
-    engine_.threads.Wait(nothing, 0, kCrowdedRestNs);
-    engine_.threads.AllowIdentitySignal(false);
-  }
-  since_ns_ = engine_.kernel.NowNs();
-  since_cpu_ns_ = engine_.kernel.ThreadCpuNs();
 }
 
 // ---- errands
@@ -248,7 +233,8 @@ void Background::GiveBack(Range area, Range pool, bool held) {
   const uint64_t pages_left = result.pages_estimated > result.pages_requested
                                   ? result.pages_estimated - result.pages_requested
                                   : 0;
-  if (pages_left * kPageBytes < kBerths * area_bytes_ ||
+  // (Nor for what is filled as it is copied.)
+  if (engine_.batch.fills || pages_left * kPageBytes < kBerths * area_bytes_ ||
       !engine_.headroom.Grants(engine_.kernel, target, fill.length))
     fill = {};
   berth.full[huge] = !fill.empty();

@@ -73,7 +73,6 @@ class Background {
   void Work();
   void Sleep(uint32_t seen, uint64_t timeout_ns);
   void Nap();
-  void RestIfCrowded();
   void Post(Berth& berth, Range free, Range fill, bool huge);
   bool Finish(Errand& errand);
   void UseNode(Berth& berth, bool huge, Node target);
@@ -91,8 +90,6 @@ class Background {
   threads::Word posted_ = 0;
   std::atomic<bool> stop_ = false, running_ = false, asleep_ = false, held_back_ = false;
   std::atomic<uint64_t> cpu_ns_ = 0;
-  // Of the thread: since when it has been running, by the clock and by its CPU time.
-  uint64_t since_ns_ = 0, since_cpu_ns_ = 0;
 };
 
 }  // namespace drover::flow

@@ -66,10 +66,12 @@ struct Batch {
   Range followed[kFollowedRangesMax];  // registered because the application moved them
   bool follows_more = false;           // and others, for which there was no room
   Ground ground = Ground::kForCpuAlone;
-  bool precopied = false;   // the CPU has copied, and compares in the window
-  uint64_t changed = 0;     // pages of these that it has copied again
-  bool has_others = false;  // targets in the other pool
-  bool guarded = false;     // set to MADV_DONTFORK by the engine
+  bool fills = false;         // no target is there before it is copied to (pool_filler.h)
+  bool pool_watched = false;  // the pool is registered, so that it can be filled
+  bool precopied = false;     // the CPU has copied, and compares in the window
+  uint64_t changed = 0;       // pages of these that it has copied again
+  bool has_others = false;    // targets in the other pool
+  bool guarded = false;       // set to MADV_DONTFORK by the engine
   PageState state[kBatchPagesMax];
   Why why[kBatchPagesMax];
   Side side[kBatchPagesMax];

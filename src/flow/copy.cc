@@ -1,3 +1,4 @@
+#include "flow/events.h"
 #include "flow/phases.h"
 #include "flow/precopy.h"
 #include "flow/targets.h"
@@ -25,7 +26,7 @@ uint64_t ListFolios(Engine& engine) {
     const uint64_t source = batch.area + first * kPageBytes;
     const uint64_t target = batch.pool + first * kPageBytes;
     if (AllIsolated(batch, first, step)) {
-      engine.folios[count++] = {source, target, step * kPageBytes, false};
+      engine.folios[count++] = {source, target, step * kPageBytes, false, batch.fills};
       continue;
     }
     for (uint64_t i = 0; batch.huge && i < step; ++i)
@@ -82,17 +83,19 @@ void ShareOut(Engine& engine, std::span<const Folio> folios) {
   }
 }
 
+// These have no target: the originals go back.
+void RefuseSides(Batch& batch, uint64_t first, uint64_t count, Why why) {
+  for (uint64_t i = first; i < first + count; ++i) {
+    batch.side[i] = Side::kNone;
+    batch.why[i] = why;
+  }
+}
+
 // While a late engine has the targets they are used for nothing else: these folios get others, or
 // none, and then the originals go back.
 void Retarget(Engine& engine, std::span<Folio> folios) {
   Batch& batch = engine.batch;
   const uint64_t step = batch.folio_pages();
-  const auto refuse = [](Batch& of, uint64_t first, uint64_t count, Why why) {
-    for (uint64_t i = first; i < first + count; ++i) {
-      of.side[i] = Side::kNone;
-      of.why[i] = why;
-    }
-  };
   if (batch.other_pool != 0) {
     ReadyPool(engine, batch.other_pool);
     batch.has_others = true;
@@ -103,13 +106,14 @@ void Retarget(Engine& engine, std::span<Folio> folios) {
     for (; k < folios.size() && PageOf(batch, folios[k]) == end; ++k)
       for (const uint64_t after = end + step; end < after; ++end) batch.side[end] = Side::kOther;
     if (batch.other_pool == 0)
-      refuse(batch, first, end - first, Why::kNoTargetMemory);
+      RefuseSides(batch, first, end - first, Why::kNoTargetMemory);
     else
-      FillTargets(engine, batch.other_pool, first, end - first, refuse);
+      FillTargets(engine, batch.other_pool, first, end - first, RefuseSides);
   }
   for (Folio& folio : folios) {
     const uint64_t first = PageOf(batch, folio);
     folio.target = batch.TargetOf(first);
+    folio.absent = false;
     engine.result->pages_retargeted += batch.side[first] == Side::kOther ? step : 0;
   }
 }
@@ -169,6 +173,36 @@ void CopyWhatChanged(Engine& engine, std::span<Folio> folios) {
   engine.result->pages_changed += engine.batch.changed;
 }
 
+// What nobody has copied. A target that cannot be made is none: then the original goes back.
+void CopyHere(Engine& engine, const Folio& folio) {
+  Batch& batch = engine.batch;
+  const migrators::CopyCall copy = engine.copy.For({&folio, 1});
+  for (uint32_t tries = 0; tries < kAgainsPerWindowMax; ++tries) {
+    if (copy(folio.target, folio.source, folio.length_bytes)) return;
+    engine.lock.Lock();
+    Drain(engine);  // a change may be under way
+    engine.lock.Unlock();
+  }
+  batch.side[PageOf(batch, folio)] = Side::kNone;
+  batch.why[PageOf(batch, folio)] = Why::kNoTargetMemory;
+}
+
+// Whether what was made has come to its node.
+void CheckAllFilled(Engine& engine, std::span<const Folio> folios) {
+  const Batch& batch = engine.batch;
+  for (uint64_t k = 0; k < folios.size();) {
+    const uint64_t first = PageOf(batch, folios[k]);
+    uint64_t end = first;
+    for (; k < folios.size() && PageOf(batch, folios[k]) == end && batch.side[end] == Side::kFirst;
+         ++k)
+      ++end;
+    if (end > first)
+      CheckFilled(engine, first, end - first, RefuseSides);
+    else
+      ++k;
+  }
+}
+
 }  // namespace
 
 void Copy(Engine& engine) {
@@ -187,11 +221,11 @@ void Copy(Engine& engine) {
     ShareOut(engine, folios);
     GatherAll(engine, folios);
   }
-  const migrators::CopyFunction copy = engine.copy.For(migrators::BytesOf(folios));
-  for (const Folio& folio : folios)
+  for (Folio& folio : folios)
     if (!folio.copied && engine.batch.side[PageOf(engine.batch, folio)] != Side::kNone &&
         RuleHolds(Rule::kCopyUnmarked))
-      copy(folio.target, folio.source, folio.length_bytes);
+      CopyHere(engine, folio);
+  if (engine.batch.fills) CheckAllFilled(engine, folios);
 }
 
 void TallyCopies(Engine& engine) {

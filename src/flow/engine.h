@@ -13,6 +13,7 @@
 #include "flow/headroom.h"
 #include "flow/job.h"
 #include "flow/marks.h"
+#include "flow/pool_filler.h"
 #include "flow/precopy.h"
 #include "flow/rules.h"
 #include "flow/self_test.h"
@@ -139,6 +140,8 @@ struct Engine {
         fork_events(parts.fork_events),
         dont_fork_changed(parts.dont_fork_changed),
         seen_calls(parts.seen_calls),
+        fill_plainly(parts.kernel, false),
+        fill_by_kernel(parts.kernel, true),
         lock(parts.threads) {}
 
   kernel::Kernel& kernel;
@@ -152,6 +155,7 @@ struct Engine {
   bool own_table;
   uint32_t visible_userfaults;
   bool self_test_due;
+  CopyThrough fastest_through = CopyThrough::kAuto;  // for small pages; kAuto: not tried yet
   bool fork_events;
   threads::Word* dont_fork_changed;
   uint32_t dont_fork_count = 0;
@@ -164,6 +168,7 @@ struct Engine {
   Why unlike_why[kUnlikeRangesMax];
   threads::Word* seen_calls;
   SelfTestStep self_test_failed = SelfTestStep::kNone;
+  PoolFiller fill_plainly, fill_by_kernel;
   MoveLock lock;
 
   // Own memory: never moved. The arena that holds this object, stacks, and what the house adds.

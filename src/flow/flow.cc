@@ -16,6 +16,7 @@
 #include "flow/status.h"
 #include "flow/table.h"
 #include "flow/unlike.h"
+#include "flow/untouched.h"
 #include "flow/verify.h"
 
 namespace drover::flow {
@@ -302,6 +303,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   // Making and joining threads takes a lock of libc's that a setuid holds while it waits for us.
   engine.threads.AllowIdentitySignal(true);
   if (job.own_path) CheckItself(engine);
+  if (job.own_path && !job.plan_only) result->copied_through = ChooseCopy(engine);
   if (job.own_path) StandBack(engine);
   if (job.own_path && result->own_path_trouble == Trouble::kNone) (void)FindDontFork(engine);
   StartUnlike(engine);

@@ -221,10 +221,13 @@ bool OpenBatch(Engine& engine) {
     error = engine.kernel.Register(live, mode);
   }
   // For write protection only: mlockall over an empty area that waits for missing pages hangs.
-  const bool area_registered =
-      error == Errno::kOk &&
-      engine.kernel.Register({batch.area, live.length}, kernel::RegisterMode::kWriteProtect) ==
-          Errno::kOk;
+  const auto watch_own = [&](uint64_t start) {
+    return engine.kernel.Register({start, live.length}, kernel::RegisterMode::kWriteProtect) ==
+           Errno::kOk;
+  };
+  batch.pool_watched = error == Errno::kOk && batch.fills;
+  const bool own_registered = error == Errno::kOk && watch_own(batch.area) &&
+                              (!batch.pool_watched || watch_own(batch.pool));
   if (!RuleHolds(Rule::kTableFirst)) batch.live = live, batch.page_count = page_count;
   if (error != Errno::kOk) {
     const Why why = error == Errno::kBusy      ? Why::kForeignUserfault
@@ -240,7 +243,7 @@ bool OpenBatch(Engine& engine) {
     return false;
   }
   engine.lock.Lock();
-  bool ready = area_registered && LookAgain(engine);
+  bool ready = own_registered && LookAgain(engine);
   if (ready) SortWanted(engine);
   ready = ready && AnyWanted(batch);
   for (uint64_t i = 0; !ready && i < batch.page_count; ++i) SortOut(batch, i, Why::kUnstable);

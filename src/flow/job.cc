@@ -37,7 +37,8 @@ bool IsValid(const Job& job) {
        (job.rate_bytes_per_s < kRateLeast || job.rate_bytes_per_s > kRateMost)) ||
       job.cpu_percent > kCpuPercentMost || job.time_ns > kJobTimeNsMost ||
       job.helper_count >= migrators::kThreadsMax || job.left_out_count > kLeftOutMax ||
-      job.precopy > Precopy::kAlways || job.page_size > PageSize::kHuge || job.mode > Mode::kSync ||
+      job.precopy > Precopy::kAlways || job.page_size > PageSize::kHuge ||
+      job.copy_through > CopyThrough::kKernelFill || job.mode > Mode::kSync ||
       job.retry_for_ns > kRetryForNsMax || job.reason >= Reason::kCount ||
       job.copy_ways.small > migrators::CopyWay::kCount ||
       job.copy_ways.large > migrators::CopyWay::kCount ||

@@ -107,6 +107,15 @@ enum class Precopy : uint8_t {
   kAlways,
 };
 
+// How small pages are copied (untouched.h).
+enum class CopyThrough : uint8_t {
+  kAuto,        // what is fastest here
+  kProgram,     // as all else, through the mapping that the program has, to targets that are there
+  kKernel,      // the same through the kernel's own mapping of all memory
+  kFill,        // by UFFDIO_COPY, which makes the target, through the program's mapping
+  kKernelFill,  // the same through the kernel's
+};
+
 // In pages of which size memory is behind a job (gather.h).
 enum class PageSize : uint8_t {
   kKeep,
@@ -144,6 +153,7 @@ struct Job {
   uint64_t time_ns = 0;
   Reason reason = Reason::kSyscall;
   migrators::CopyWays copy_ways;  // by which the CPU copies
+  CopyThrough copy_through = CopyThrough::kAuto;
   // The copy engines that share each batch (migrators/spec.h).
   uint32_t engine_count = 1;
   // Where their helpers are put (topology/helpers.h); fewer than wanted where CPUs are busy.
@@ -323,9 +333,10 @@ struct JobResult {
   uint64_t first_touches = 0;                       // faults on pages that were never there
   uint64_t children_filled = 0;                     // holes filled in children
   EngineTally engines[migrators::kKindCount] = {};  // by migrators::Kind
-  uint64_t pages_by_cpu = 0;        // of those by the own path: that no engine had copied
-  uint64_t pages_precopied = 0;     // that were copied ahead of their window, and
-  uint64_t pages_changed = 0;       // of those: that were copied again in it
+  uint64_t pages_by_cpu = 0;     // of those by the own path: that no engine had copied
+  uint64_t pages_precopied = 0;  // that were copied ahead of their window, and
+  uint64_t pages_changed = 0;    // of those: that were copied again in it
+  CopyThrough copied_through = CopyThrough::kAuto;  // small pages, if any
   uint64_t pages_filled_ahead = 0;  // whose targets were faulted in while another batch moved
   uint64_t pages_reused = 0;        // whose targets were the originals of other pages
   uint64_t pages_retargeted = 0;  // whose target a late engine still had, so that they got another

@@ -112,8 +112,6 @@ inline constexpr uint64_t kDescriptorsSpared = 16;
 // for so long.
 inline constexpr uint64_t kErrandPatienceNs = 1'000'000'000;
 inline constexpr uint64_t kErrandNapNs = 20'000;
-inline constexpr uint64_t kCrowdedNs = 300'000;
-inline constexpr uint64_t kCrowdedRestNs = 20'000'000;
 inline constexpr uint64_t kHeldBackNapNs = 1'000'000;
 // 2 MiB slots whose small pages become huge ones between two looks whether the job is to stop.
 inline constexpr uint32_t kGatherSlotsMax = 32;

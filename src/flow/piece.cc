@@ -5,6 +5,7 @@
 #include "flow/kernel_path.h"
 #include "flow/table.h"
 #include "flow/unlike.h"
+#include "flow/untouched.h"
 #include "flow/verify.h"
 
 namespace drover::flow {
@@ -115,6 +116,7 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
   BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node);
   if (kept_area != 0) place.area = kept_area;
   place.precopied = engine_.budget.Precopies(piece.huge);
+  place.fills = FillsTargets(engine_, piece.huge, place.precopied);
   const auto left = [&](uint64_t i) {
     return piece.target[i] == target &&
            (why_[i] == Why::kNotTried || (refused_too && Curable(why_[i])));

@@ -39,7 +39,7 @@ void Prepare(Engine& engine) {
     first = end > first ? end : first + 1;
   }
   // (What is copied ahead is touched by that.)
-  if (engine.budget.is_limited() && !batch.precopied) TouchTargets(batch);
+  if (engine.budget.is_limited() && !batch.precopied && !batch.fills) TouchTargets(batch);
 }
 
 }  // namespace drover::flow

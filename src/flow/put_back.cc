@@ -1,6 +1,7 @@
 #include "flow/put_back.h"
 
 #include "flow/events.h"
+#include "flow/table.h"
 
 namespace drover::flow {
 namespace {
@@ -116,7 +117,7 @@ void Ladder::Climb(uint64_t at, uint64_t last) {
 void Ladder::RestoreOriginal(uint64_t at) {
   // COPY allocates a page, so one of the two copies goes first: the target. From here on an empty
   // pool says nothing any more; what proves an arrival is that the original has left the area.
-  if (batch_.side[at] != Side::kNone)
+  if (batch_.side[at] == Side::kOther || (batch_.side[at] == Side::kFirst && UnwatchPool(engine_)))
     (void)engine_.kernel.Advise({PoolPage(at), kPageBytes}, kernel::Advice::kDontNeed);
   for (;;) {
     if (CopyOrDrop(at)) return;

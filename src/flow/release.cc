@@ -83,6 +83,7 @@ void Release(Engine& engine) {
   LetGoOf(engine, batch.live);
   LetGoOfGrowth(engine, batch.live);
   (void)UnwatchOwn(engine, {batch.area, batch.live.length});
+  (void)UnwatchPool(engine);
   engine.lock.Lock();
   // What the application has carried away by mremap is still registered, and its event may come
   // only now: the kernel raises it after the mapping has moved. Till it is read every call of this

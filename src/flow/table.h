@@ -13,6 +13,7 @@ struct BatchPlace {
   uint64_t area = 0, pool = 0;  // of the same length as `live`
   uint64_t other_pool = 0;      // for targets in place of those that a late copy engine has
   Ground ground = Ground::kForCpuAlone;
+  bool fills = false;      // targets are made as they are copied to
   bool precopied = false;  // copied ahead of the window
 };
 
@@ -44,6 +45,13 @@ inline bool EnginesHoldAddresses(Engine& engine) {
   for (uint32_t tries = 0; tries < kUnregisterTriesMax; ++tries)
     if (engine.kernel.Unregister(range) == kernel::Errno::kOk) return true;
   return false;
+}
+
+// Behind the last copy, before anything of the pool is freed. False: it could not be ended.
+[[nodiscard]] inline bool UnwatchPool(Engine& engine) {
+  Batch& batch = engine.batch;
+  if (batch.pool_watched) batch.pool_watched = !UnwatchOwn(engine, {batch.pool, batch.live.length});
+  return !batch.pool_watched;
 }
 
 // An engine that was late may have touched what was free by then.
@@ -99,6 +107,8 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   batch.pool = place.pool;
   batch.other_pool = place.other_pool;
   batch.ground = place.ground;
+  batch.fills = place.fills;
+  batch.pool_watched = false;
   batch.precopied = place.precopied;
   batch.changed = 0;
   batch.refusals = batch.refusals_before = batch.agains = 0;

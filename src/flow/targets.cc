@@ -3,6 +3,7 @@
 #include "flow/background.h"
 #include "flow/collect.h"
 #include "flow/reuse.h"
+#include "flow/table.h"
 
 namespace drover::flow {
 namespace {
@@ -23,7 +24,8 @@ void CheckNode(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
   for (uint64_t k = 0; k < asked; ++k) {
     if (known && engine.nodes[k] == batch.target.id) continue;
     const uint64_t i = first + k * step;
-    (void)engine.kernel.Advise({pool + i * kPageBytes, step * kPageBytes}, Advice::kDontNeed);
+    if (pool != batch.pool || UnwatchPool(engine))
+      (void)engine.kernel.Advise({pool + i * kPageBytes, step * kPageBytes}, Advice::kDontNeed);
     refuse(batch, i, step, Why::kNoTargetMemory);
   }
 }
@@ -59,6 +61,11 @@ void FillTargets(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
   const bool in_berth = batch.ground == Ground::kBerth;
   const bool filled = pool == batch.pool && (in_berth ? engine.background->IsFilled(run, batch.huge)
                                                       : AreReused(engine, run));
+  if (batch.fills && pool == batch.pool) {
+    if (!engine.headroom.Grants(engine.kernel, batch.target, run.length))
+      refuse(batch, first, count, Why::kNoTargetMemory);
+    return;
+  }
   if (!filled && (!engine.headroom.Grants(engine.kernel, batch.target, run.length) ||
                   engine.kernel.Advise(run, Advice::kPopulateWrite) != Errno::kOk)) {
     refuse(batch, first, count, Why::kNoTargetMemory);
@@ -68,6 +75,11 @@ void FillTargets(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
   if (batch.huge) CheckHuge(engine, pool, first, count, refuse);
   if (engine.job->placement.node_count > 1 && RuleHolds(Rule::kCheckTargetNode))
     CheckNode(engine, pool, first, count, refuse);
+}
+
+void CheckFilled(Engine& engine, uint64_t first, uint64_t count, RefuseTargets refuse) {
+  if (engine.job->placement.node_count > 1 && RuleHolds(Rule::kCheckTargetNode))
+    CheckNode(engine, engine.batch.pool, first, count, refuse);
 }
 
 }  // namespace drover::flow

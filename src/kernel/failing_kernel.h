@@ -42,6 +42,9 @@ class FailingKernel : public Kernel {
     if (manner_ == Manner::kDoneAndDenied) (void)real_.Move(target, source, length);
     return {error_, 0};
   }
+  MoveAnswer Fill(uint64_t target, uint64_t source, uint64_t length) override {
+    return Fails() ? MoveAnswer{error_, 0} : real_.Fill(target, source, length);
+  }
   Errno CopyPage(int userfault, uint64_t target, uint64_t source) override {
     return Fails() ? error_ : real_.CopyPage(userfault, target, source);
   }

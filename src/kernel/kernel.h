@@ -43,6 +43,9 @@ class Kernel {
   // UFFDIO_COPY of one page. Fills read-only and locked ranges, too; silently destroys a guard.
   // `userfault`: kOwnUserfault, or a child's descriptor from a kFork message.
   [[nodiscard]] virtual Errno CopyPage(int userfault, uint64_t target, uint64_t source) = 0;
+  // UFFDIO_COPY of several pages, to where nothing is, in one registered mapping; as CopyPage. See
+  // MoveAnswer. kAgain with nothing filled: a change of mappings is under way. Any thread.
+  [[nodiscard]] virtual MoveAnswer Fill(uint64_t target, uint64_t source, uint64_t length) = 0;
   // UFFDIO_ZEROPAGE of one page, and a wake. kExists: somebody was faster.
   [[nodiscard]] virtual Errno ZeroPage(uint64_t target) = 0;
   [[nodiscard]] virtual Errno Wake(Range range) = 0;

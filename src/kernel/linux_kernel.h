@@ -51,6 +51,7 @@ class LinuxKernel final : public Kernel {
   Errno Unregister(Range range) override;
   MoveAnswer Move(uint64_t target, uint64_t source, uint64_t length) override;
   Errno CopyPage(int userfault, uint64_t target, uint64_t source) override;
+  MoveAnswer Fill(uint64_t target, uint64_t source, uint64_t length) override;
   Errno ZeroPage(uint64_t target) override;
   Errno Wake(Range range) override;
   Result<Message> ReadMessage() override;

@@ -59,6 +59,13 @@ MoveAnswer LinuxKernel::Move(uint64_t target, uint64_t source, uint64_t length) 
   return {error, move.moved > 0 ? static_cast<uint64_t>(move.moved) : 0};
 }
 
+MoveAnswer LinuxKernel::Fill(uint64_t target, uint64_t source, uint64_t length) {
+  uffdio_copy copy{target, source, length, UFFDIO_COPY_MODE_DONTWAKE, 0};
+  const Errno error = Ioctl(descriptors_.userfault, UFFDIO_COPY, &copy);
+  if (error == Errno::kOk) return {Errno::kOk, length};
+  return {error, copy.copy > 0 ? static_cast<uint64_t>(copy.copy) : 0};
+}
+
 Errno LinuxKernel::CopyPage(int userfault, uint64_t target, uint64_t source) {
   uffdio_copy copy{target, source, kPageBytes, 0, 0};
   return Ioctl(userfault == kOwnUserfault ? descriptors_.userfault : userfault, UFFDIO_COPY, &copy);

@@ -217,6 +217,7 @@ std::expected<flow::Job, Error> HostedEngine::JobOf(const MoveRequest& request) 
     return std::unexpected(set.error());
   job.over_budget = request.over_budget;
   job.precopy = static_cast<flow::Precopy>(request.precopy);
+  job.copy_through = static_cast<flow::CopyThrough>(request.copy_through);
   job.verify = request.verify;
   job.plan_only = request.plan_only;
   job.mode = static_cast<flow::Mode>(request.mode);

@@ -95,6 +95,8 @@ MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   result.pages_reused = job.pages_reused;
   result.pages_precopied = job.pages_precopied;
   result.pages_changed = job.pages_changed;
+  result.copied_through = static_cast<CopyThrough>(
+      std::min(job.copied_through, flow::CopyThrough::kKernelFill));  // (another process's word)
   result.pages_retargeted = job.pages_retargeted;
   for (const migrators::Spec& spec : asked.Engines()) {
     const flow::EngineTally& tally = job.engines[static_cast<uint32_t>(spec.kind)];

@@ -187,7 +187,7 @@ Answer ChannelsMigrator::Submit(std::span<Folio> folios) {
     if (IsAble(channels_[i])) able[able_count++] = &channels_[i];
   if (able_count == 0) return Answer::kBusy;
   folios_ = folios;
-  copy_.store(copies_.For(BytesOf(folios)));
+  copy_.store(copies_.For(folios).copy);  // (None is absent: see FillsTargets.)
   const auto count = static_cast<uint32_t>(folios.size());
   for (uint32_t at = 0; at < count; ++at) Prepare(at, folios[at]);
   const uint64_t now_ns = kernel_.NowNs();

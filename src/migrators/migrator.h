@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <span>
 
+#include "kernel/types.h"
+
 namespace drover::migrators {
 
 struct Folio {
@@ -15,6 +17,7 @@ struct Folio {
   uint64_t target = 0;
   uint64_t length_bytes = 0;  // 4 KiB or 2 MiB
   bool copied = false;
+  bool absent = false;  // the target is not there yet: whoever copies makes it, by a Filler
 };
 
 // No engine is offered more at once.
@@ -31,19 +34,75 @@ enum class Answer : uint8_t {
 // stores have been made when it returns (a store fence follows non-temporal ones).
 using CopyFunction = void (*)(uint64_t target, uint64_t source, uint64_t length_bytes);
 
+// Makes target pages that are not there yet, with the sources' content, which costs less than to
+// have them made, zeroed, and copied to.
+class Filler {
+ public:
+  // False: not all of it; to ask again does no harm. Any thread.
+  [[nodiscard]] virtual bool Fill(uint64_t target, uint64_t source, uint64_t length_bytes) = 0;
+
+ protected:
+  ~Filler() = default;
+};
+
+// How a batch is copied by the CPU.
+struct CopyCall {
+  CopyFunction copy = nullptr;
+  Filler* filler = nullptr;  // in its place
+
+  bool operator()(uint64_t target, uint64_t source, uint64_t length_bytes) const {
+    if (filler != nullptr) return filler->Fill(target, source, length_bytes);
+    copy(target, source, length_bytes);
+    return true;
+  }
+};
+
 // By which function the CPU copies what is so large in all: a batch, or an engine's part of it.
 struct CopyFunctions {
   CopyFunction small, large;
   uint64_t large_from_bytes = 0;
+  // For small folios whose pages no CPU has touched by these addresses; nullptr: as all others. It
+  // pins pages while it copies them (copy_by_kernel.h).
+  CopyFunction untouched = nullptr;
+  Filler* filler = nullptr;  // for targets that are absent; without it none are
 
   // (Implicit: one for all sizes is what most have.)
   CopyFunctions(CopyFunction all) : small(all), large(all) {}
   CopyFunction For(uint64_t bytes) const { return bytes < large_from_bytes ? small : large; }
+  inline CopyCall For(std::span<const Folio> folios) const;
+  // Does the kernel copy, under locks, and with pages pinned?
+  bool IsByKernel(const CopyCall& call) const {
+    return call.filler != nullptr || (untouched != nullptr && call.copy == untouched);
+  }
+  bool MayBeByKernel() const { return filler != nullptr || untouched != nullptr; }
 };
 
 // Folios of one engine at one time are of one size.
 inline uint64_t BytesOf(std::span<const Folio> folios) {
   return folios.empty() ? 0 : folios.size() * folios[0].length_bytes;
+}
+
+inline CopyCall CopyFunctions::For(std::span<const Folio> folios) const {
+  if (!folios.empty() && folios[0].absent) return {nullptr, filler};
+  if (untouched != nullptr && !folios.empty() && folios[0].length_bytes == kPageBytes)
+    return {untouched};
+  return {For(BytesOf(folios))};
+}
+
+// Copies each run of folios that lie side by side on both ends by one call, and marks what was
+// copied.
+inline void CopyInRuns(std::span<Folio> folios, const CopyCall& copy) {
+  for (uint64_t i = 0; i < folios.size();) {
+    const uint64_t first = i;
+    const Folio& folio = folios[first];
+    uint64_t bytes = folio.length_bytes;
+    for (++i; i < folios.size() && folios[i].source == folio.source + bytes &&
+              folios[i].target == folio.target + bytes;
+         ++i)
+      bytes += folios[i].length_bytes;
+    const bool copied = copy(folio.target, folio.source, bytes);
+    for (uint64_t k = first; k < i; ++k) folios[k].copied = copied;
+  }
 }
 
 class Migrator {

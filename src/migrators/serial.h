@@ -17,11 +17,7 @@ class Serial final : public Migrator {
     return Answer::kTaken;
   }
   bool Poll(uint64_t) override {
-    const CopyFunction copy = copy_.For(BytesOf(folios_));
-    for (Folio& folio : folios_) {
-      copy(folio.target, folio.source, folio.length_bytes);
-      folio.copied = true;
-    }
+    CopyInRuns(folios_, copy_.For(folios_));
     folios_ = {};
     return true;
   }

@@ -39,7 +39,12 @@ void ThreadsMigrator::HelperBody(void* self) {
 
 void ThreadsMigrator::Help() {
   const uint32_t self = helpers_begun_.fetch_add(1);
-  kernel_.BecomeHelper(cpus_[self]);
+  const bool by_kernel = copies_.MayBeByKernel();
+  if (by_kernel)
+    kernel_.RunOn(cpus_[self]);
+  else
+    kernel_.BecomeHelper(cpus_[self]);
+  Crowd crowd(kernel_, threads_);
   threads_of_[self].store(kernel_.ThreadId(), std::memory_order_release);
   // Not the turn of now: there may be a batch already.
   uint32_t seen = turn_at_start_;
@@ -49,11 +54,14 @@ void ThreadsMigrator::Help() {
     threads_.AllowIdentitySignal(true);
     threads_.Wait(turn_, seen, 0);
     threads_.AllowIdentitySignal(false);
+    crowd.Begin();
   };
+  // (What the kernel copies leaves more time between batches, and it takes one to wake up again.)
+  const int spins_most = by_kernel ? 20 * kSpinsBeforeSleep : kSpinsBeforeSleep;
   while (!stop_.load(std::memory_order_acquire)) {
     uint32_t turn;
     for (int spins = 0; (turn = turn_.load(std::memory_order_acquire)) == seen; ++spins)
-      if (spins < kSpinsBeforeSleep)
+      if (spins < spins_most)
         Pause();
       else
         sleep();
@@ -64,6 +72,7 @@ void ThreadsMigrator::Help() {
     copying_.fetch_add(1, std::memory_order_acq_rel);
     CopyChunks(turn);
     copying_.fetch_sub(1, std::memory_order_release);
+    if (by_kernel) crowd.RestIfCrowded();
   }
   cpu_ns_.fetch_add(kernel_.ThreadCpuNs());
 }
@@ -71,11 +80,15 @@ void ThreadsMigrator::Help() {
 Answer ThreadsMigrator::Submit(std::span<Folio> folios) {
   if (folios.empty()) return Answer::kTooSmall;
   if (waits_ || HoldsAddresses()) return Answer::kBusy;
-  const uint64_t chunks = (BytesOf(folios) + kChunkBytes - 1) / kChunkBytes;
+  const CopyCall copy = copies_.For(folios);
+  const uint64_t chunk_bytes = copies_.IsByKernel(copy) ? kKernelChunkBytes : kChunkBytes;
+  const uint64_t chunks = (BytesOf(folios) + chunk_bytes - 1) / chunk_bytes;
   if (chunks > kChunksMax) return Answer::kUnsupported;
   const uint32_t turn = turn_.load(std::memory_order_relaxed) + 1;
   folios_ = folios;
-  copy_ = copies_.For(BytesOf(folios));
+  copy_ = copy;
+  chunk_bytes_ = chunk_bytes;
+  any_failed_.store(false, std::memory_order_relaxed);
   waits_ = true;
   chunk_count_ = chunks;
   for (uint64_t i = 0; i < chunk_count_; ++i) done_[i].store(false, std::memory_order_relaxed);
@@ -85,18 +98,38 @@ Answer ThreadsMigrator::Submit(std::span<Folio> folios) {
   return Answer::kTaken;
 }
 
-bool ThreadsMigrator::Poll(uint64_t) {
+bool ThreadsMigrator::Poll(uint64_t deadline_ns) {
   CopyChunks(turn_.load(std::memory_order_relaxed));
   uint64_t spins = 0;
   for (uint64_t chunk = 0; chunk < chunk_count_; ++chunk) {
     for (; !IsDone(chunk) && spins < kPatienceSpins; ++spins) Pause();
     if (IsDone(chunk)) continue;
+    if (copies_.IsByKernel(copy_)) return AwaitHelpers(deadline_ns);
     CopyChunk(chunk);
     ++late_chunks_;
   }
-  for (Folio& folio : folios_) folio.copied = true;
-  waits_ = false;
+  End();
   return true;
+}
+
+bool ThreadsMigrator::AwaitHelpers(uint64_t deadline_ns) {
+  constexpr uint64_t kNapNs = 50'000;
+  const uint64_t soon_ns = kernel_.NowNs() + kHelpersPatienceNs;
+  const uint64_t end_ns = deadline_ns < soon_ns ? deadline_ns : soon_ns;
+  const threads::Word nothing = 0;
+  while (HoldsAddresses())
+    if (kernel_.NowNs() < end_ns)
+      threads_.Wait(nothing, 0, kNapNs);
+    else
+      return false;
+  End();
+  return true;
+}
+
+void ThreadsMigrator::End() {
+  const bool copied = !any_failed_.load(std::memory_order_acquire);
+  for (Folio& folio : folios_) folio.copied = copied;
+  waits_ = false;
 }
 
 void ThreadsMigrator::CopyChunks(uint32_t turn) {
@@ -111,11 +144,11 @@ void ThreadsMigrator::CopyChunks(uint32_t turn) {
   }
 }
 
-void ThreadsMigrator::CopyChunk(uint64_t chunk) const {
+void ThreadsMigrator::CopyChunk(uint64_t chunk) {
   const uint64_t folio_bytes = folios_[0].length_bytes;
-  uint64_t at = chunk * kChunkBytes;
+  uint64_t at = chunk * chunk_bytes_;
   const uint64_t total = BytesOf(folios_);
-  const uint64_t end = at + kChunkBytes < total ? at + kChunkBytes : total;
+  const uint64_t end = at + chunk_bytes_ < total ? at + chunk_bytes_ : total;
   while (at < end) {
     const Folio& folio = folios_[at / folio_bytes];
     const uint64_t offset = at % folio_bytes;
@@ -127,7 +160,8 @@ void ThreadsMigrator::CopyChunk(uint64_t chunk) const {
       length += folio_bytes;
       ++next;
     }
-    copy_(folio.target + offset, folio.source + offset, length);
+    if (!copy_(folio.target + offset, folio.source + offset, length))
+      any_failed_.store(true, std::memory_order_release);
     at += length;
   }
 }

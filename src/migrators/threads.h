@@ -6,6 +6,11 @@
 // copies that chunk, too, into the same place. Until the helper has let go the batch's addresses
 // are held, and the next batches are refused.
 //
+// Where the kernel copies (CopyFunctions::untouched, filler) it does so under locks that others
+// wait for, with pages pinned that nobody can move meanwhile. So helpers get their CPUs as any
+// other thread does then, rest for a while when something else has run there, and one that is late
+// all the same makes the batch late as a whole.
+//
 // Submit, Poll and HoldsAddresses on the mover thread. The folios that were submitted last stay
 // where they are while addresses are held.
 #pragma once
@@ -13,6 +18,8 @@
 #include <atomic>
 
 #include "kernel/kernel.h"
+#include "migrators/copy_by_kernel.h"
+#include "migrators/crowd.h"
 #include "migrators/migrator.h"
 #include "migrators/spec.h"
 #include "threads/threads.h"
@@ -22,10 +29,12 @@ namespace drover::migrators {
 class ThreadsMigrator final : public Migrator {
  public:
   static constexpr uint64_t kChunkBytes = 64 << 10;
+  static constexpr uint64_t kKernelChunkBytes = kCopyByKernelStepBytes;
+  static constexpr uint64_t kHelpersPatienceNs = 5'000'000;
   static constexpr uint64_t kChunksMax = 4096;  // of a batch, which is up to 256 MiB then
 
   ThreadsMigrator(CopyFunctions copy, kernel::Kernel& kernel, threads::Threads& threads)
-      : copies_(copy), copy_(copy.large), kernel_(kernel), threads_(threads) {}
+      : copies_(copy), copy_{copy.large}, kernel_(kernel), threads_(threads) {}
 
   // Starts a helper on each of these CPUs (negative: on any); returns how many there are.
   uint32_t Start(std::span<const int16_t> cpus);
@@ -44,11 +53,16 @@ class ThreadsMigrator final : public Migrator {
   void Help();
   // Claims and copies chunks of batch `turn` until none is left.
   void CopyChunks(uint32_t turn);
-  void CopyChunk(uint64_t chunk) const;
+  void CopyChunk(uint64_t chunk);
+  // For helpers that have claimed chunks. False: not within its time.
+  bool AwaitHelpers(uint64_t deadline_ns);
+  void End();  // of the batch, which is copied
   bool IsDone(uint64_t chunk) const { return done_[chunk].load(std::memory_order_acquire); }
 
   CopyFunctions copies_;
-  CopyFunction copy_;  // of this batch
+  CopyCall copy_;  // of this batch
+  std::atomic<bool> any_failed_ = false;
+  uint64_t chunk_bytes_ = kChunkBytes;
   kernel::Kernel& kernel_;
   threads::Threads& threads_;
   uint64_t chunk_count_ = 0;

@@ -199,6 +199,7 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen) {
           {"migrators", MigratorsToJson(result)},
           {"pages_retargeted", result.pages_retargeted},
           {"precopy", {{"pages", result.pages_precopied}, {"changed", result.pages_changed}}},
+          {"copied_through", WordsOf(static_cast<flow::CopyThrough>(result.copied_through))},
           {"pages_filled_ahead", result.pages_filled_ahead},
           {"pages_reused", result.pages_reused},
           {"pages_unshared", result.pages_unshared},

@@ -283,4 +283,18 @@ std::string WordsOf(Trouble trouble, uint32_t detail) {
   return "unknown";
 }
 
+namespace {
+constexpr const char* kCopyThrough[] = {"auto", "program", "kernel", "fill", "kernel-fill"};
+}  // namespace
+
+const char* WordsOf(flow::CopyThrough way) {
+  return kCopyThrough[static_cast<uint32_t>(way)];
+}
+
+flow::CopyThrough CopyThroughOf(const std::string& words) {
+  for (uint32_t i = 0; i < std::size(kCopyThrough); ++i)
+    if (words == kCopyThrough[i]) return static_cast<flow::CopyThrough>(i);
+  return flow::CopyThrough::kAuto;
+}
+
 }  // namespace drover::report

@@ -25,6 +25,9 @@ struct StandBackWords {
 };
 StandBackWords WordsOf(flow::StandBackFrom from);
 const char* WordsOf(flow::SelfTestStep step);
+const char* WordsOf(flow::CopyThrough way);
+// The way of that name; kAuto also for what is none.
+flow::CopyThrough CopyThroughOf(const std::string& words);
 // The name of an x86-64 system call that the engine makes, or its number.
 std::string SystemCallName(uint32_t number);
 

@@ -87,6 +87,7 @@ flow::Job Draw(Random& random, uint32_t node_count, uint64_t threads) {
     job.max_stall_ns = kBudgetsNs[random.Below(std::size(kBudgetsNs))];
     job.over_budget = random.OneIn(2);
   }
+  job.copy_through = static_cast<flow::CopyThrough>(random.Below(5));
   job.precopy = static_cast<flow::Precopy>(random.Below(3));
   if (random.OneIn(8)) job.page_size = static_cast<flow::PageSize>(1 + random.Below(2));
   // Mostly a part of one slice, as large as some dozen batches; now and then the whole process.

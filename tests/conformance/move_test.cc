@@ -179,6 +179,32 @@ TEST_P(Conformance, CopyFillsAHole) {
   EXPECT_NE(Entry(live).frame(), Entry(source).frame());
 }
 
+// Up to what is there already; a further call says what is in the way.
+TEST_P(Conformance, FillStopsAtWhatIsThere) {
+  const uint64_t source = MapFilled(4), live = MapTarget(4);
+  const uint64_t taken = live + 2 * kPageBytes;
+  ASSERT_EQ(kernel_.CopyPage(kernel::kOwnUserfault, taken, source), Errno::kOk);
+  const auto part = kernel_.Fill(live, source, 4 * kPageBytes);
+  EXPECT_EQ(part.error, Errno::kAgain);
+  EXPECT_EQ(part.bytes, 2 * kPageBytes);
+  ExpectFilled(live, 2, source);
+  const auto none = kernel_.Fill(taken, source, 2 * kPageBytes);
+  EXPECT_EQ(none.error, Errno::kExists);
+  EXPECT_EQ(none.bytes, 0u);
+  EXPECT_EQ(kernel_.Fill(taken + kPageBytes, source + 3 * kPageBytes, kPageBytes).error,
+            Errno::kOk);
+  ExpectFilled(source, 4, source);
+}
+
+TEST_P(Conformance, FillNeedsARegisteredMapping) {
+  const uint64_t source = MapFilled(1), live = world_->Map(kPageBytes);
+  EXPECT_EQ(kernel_.Fill(live, source, kPageBytes).error, Errno::kNoEntry);
+  // Any mode will do, as the engine's pool has.
+  ASSERT_EQ(kernel_.Register({live, kPageBytes}, RegisterMode::kWriteProtect), Errno::kOk);
+  EXPECT_EQ(kernel_.Fill(live, source, kPageBytes).error, Errno::kOk);
+  ExpectFilled(live, 1, source);
+}
+
 TEST_P(Conformance, CopyAndZeroPageNeedARegisteredMapping) {
   const uint64_t source = MapFilled(1), live = world_->Map(kPageBytes);
   EXPECT_EQ(kernel_.CopyPage(kernel::kOwnUserfault, live, source), Errno::kNoEntry);

@@ -19,6 +19,7 @@ std::vector<Errno> ErrorsOf(Call call) {
     case Call::kMove:
       return {Errno::kAgain, Errno::kBusy, Errno::kExists, Errno::kInvalid, Errno::kNoMemory};
     case Call::kCopyPage:
+    case Call::kFill:
     case Call::kZeroPage:
       return {Errno::kAgain, Errno::kNoMemory};
     case Call::kReadMessage:
@@ -49,6 +50,7 @@ struct Case {
   bool verify = false;
   bool ahead = false;  // copied ahead of the window
   bool reuse = false;
+  bool fills = false;  // targets are made as they are copied to
 };
 void PrintTo(const Case& each, std::ostream* out) {
   *out << each.name;
@@ -68,6 +70,7 @@ struct Scene {
     verify = what.verify;
     ahead = what.ahead;
     reuse = what.reuse;
+    fills = what.fills;
   }
   void Run() {
     const uint64_t protects = world.model.Calls(Call::kProtect);
@@ -84,12 +87,13 @@ struct Scene {
     job.retry_for_ns = 0;
     job.verify = verify;
     job.reuse = reuse;
+    if (fills) job.copy_through = CopyThrough::kFill;
     if (ahead) job.precopy = Precopy::kAlways;
     world.Run(job);
   }
 
   World world;
-  bool to_other_node, protect = false, verify = false, ahead = false, reuse = false;
+  bool to_other_node, protect = false, verify = false, ahead = false, reuse = false, fills = false;
   Range small, huge, locked;
   std::mutex mutex;
   std::vector<Call> calls;
@@ -102,7 +106,8 @@ INSTANTIATE_TEST_SUITE_P(Jobs, CallFails,
                                          Case{"ladder", false, true},
                                          Case{"ladder_other", true, true},
                                          Case{"ahead", true, false, false, true},
-                                         Case{"reuse", false, true, false, false, true}),
+                                         Case{"reuse", false, true, false, false, true},
+                                         Case{"fills", true, true, false, false, false, true}),
                          [](const auto& each) { return std::string(each.param.name); });
 
 TEST_P(CallFails, EveryOne) {

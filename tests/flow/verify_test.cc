@@ -166,7 +166,8 @@ int wrong_copies = 0;
 
 void CopyWronglyAtFirst(uint64_t target, uint64_t source, uint64_t length_bytes) {
   std::memcpy(reinterpret_cast<void*>(target), reinterpret_cast<const void*>(source), length_bytes);
-  if (wrong_copies-- > 0) ++*reinterpret_cast<uint8_t*>(target + length_bytes - 1);
+  for (uint64_t at = kPageBytes; at <= length_bytes && wrong_copies > 0; at += kPageBytes)
+    --wrong_copies, ++*reinterpret_cast<uint8_t*>(target + at - 1);
 }
 
 TEST_F(Verify, AWrongCopyIsMadeAgainBeforeItIsSeen) {

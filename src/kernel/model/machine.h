@@ -47,8 +47,9 @@ enum class Call {
   kLookAtSocket,
   kListMarked,
   kReadMemory,
+  kFill,
 };
-inline constexpr int kCallKinds = static_cast<int>(Call::kReadMemory) + 1;
+inline constexpr int kCallKinds = static_cast<int>(Call::kFill) + 1;
 
 // Something that an application's thread does and may have to wait for.
 enum class ActionState { kWaiting, kDone, kKilled };  // kKilled: SIGSEGV

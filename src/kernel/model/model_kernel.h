@@ -65,6 +65,7 @@ class ModelKernel final : public Kernel {
   Errno Register(Range range, RegisterMode mode) override;
   Errno Unregister(Range range) override;
   MoveAnswer Move(uint64_t target, uint64_t source, uint64_t length) override;
+  MoveAnswer Fill(uint64_t target, uint64_t source, uint64_t length) override;
   Errno CopyPage(int userfault, uint64_t target, uint64_t source) override;
   Errno ZeroPage(uint64_t target) override;
   Errno Wake(Range range) override;
@@ -118,6 +119,7 @@ class ModelKernel final : public Kernel {
   uint64_t kept_off() const { return kept_off_; }  // CPUs that the mover leaves to others
 
  private:
+  Errno CopyOwnPage(uint64_t target, uint64_t source);  // the lock is held
   Errno CopyToChild(int userfault, uint64_t target, uint64_t source);
   Errno CollapseHere(uint64_t slot);
   Errno Populate(Range range);

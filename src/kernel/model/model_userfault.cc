@@ -66,9 +66,21 @@ MoveAnswer ModelKernel::Move(uint64_t target, uint64_t source, uint64_t length) 
   return answer;
 }
 
+MoveAnswer ModelKernel::Fill(uint64_t target, uint64_t source, uint64_t length) {
+  const auto lock = machine_.Enter(Call::kFill);
+  for (uint64_t done = 0; done < length; done += kPageBytes)
+    if (const Errno error = CopyOwnPage(target + done, source + done); error != Errno::kOk)
+      return done > 0 ? MoveAnswer{Errno::kAgain, done} : MoveAnswer{error, 0};
+  return {Errno::kOk, length};
+}
+
 Errno ModelKernel::CopyPage(int userfault, uint64_t target, uint64_t source) {
   const auto lock = machine_.Enter(Call::kCopyPage);
   if (userfault != kOwnUserfault) return CopyToChild(userfault, target, source);
+  return CopyOwnPage(target, source);
+}
+
+Errno ModelKernel::CopyOwnPage(uint64_t target, uint64_t source) {
   if (machine_.StillChanging()) return Errno::kAgain;
   if (!Valid({target, kPageBytes})) return Errno::kInvalid;
   const Vma* vma = machine_.space.Find(target);
