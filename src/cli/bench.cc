@@ -9,6 +9,7 @@ void AddBench(CLI::App& app, Chosen& chosen) {
   AddBenchMigrate(*bench, chosen);
   AddBenchPublished(*bench, chosen);
   AddBenchScale(*bench, chosen);
+  AddBenchKernel(*bench, chosen);
   AddBenchCopy(*bench, chosen);
   AddBenchStall(*bench, chosen);
   AddBenchCarry(*bench, chosen);

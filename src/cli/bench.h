@@ -12,6 +12,7 @@ namespace drover::cli {
 void AddBenchMigrate(CLI::App& bench, Chosen& chosen);
 void AddBenchPublished(CLI::App& bench, Chosen& chosen);
 void AddBenchScale(CLI::App& bench, Chosen& chosen);
+void AddBenchKernel(CLI::App& bench, Chosen& chosen);
 void AddBenchCopy(CLI::App& bench, Chosen& chosen);
 void AddBenchStall(CLI::App& bench, Chosen& chosen);
 void AddBenchCarry(CLI::App& bench, Chosen& chosen);
