@@ -13,6 +13,7 @@ void AddBench(CLI::App& app, Chosen& chosen) {
   AddBenchCopy(*bench, chosen);
   AddBenchStall(*bench, chosen);
   AddBenchCarry(*bench, chosen);
+  AddBenchAll(*bench, chosen);
 }
 
 }  // namespace drover::cli

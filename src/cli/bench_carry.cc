@@ -15,14 +15,10 @@ struct CarryOptions {
   ShownAs shown;
 };
 
-int Carry(const CarryOptions& options) {
-  if (options.inside) {
-    fmt::print("{}", bench::MeasureInside());
-    return kExitDone;
-  }
+Measured MeasureCarry(const CarryOptions& options) {
   const std::string self = std::filesystem::read_symlink("/proc/self/exe");
   const auto rows = bench::RunCarry(self, {"bench", "carry", "--inside"}, options.rounds);
-  if (!rows.has_value()) return Fail(rows.error());
+  if (!rows.has_value()) return std::unexpected(rows.error());
   report::Table table;
   table.name = "carry";
   table.title = "What a program pays for an idle agent";
@@ -42,10 +38,22 @@ int Carry(const CarryOptions& options) {
                           {"ratio_min", row.ratio_min},
                           {"ratio_max", row.ratio_max},
                           {"added", row.added}});
-  return Show(table, options.shown);
+  return table;
+}
+
+int Carry(const CarryOptions& options) {
+  if (!options.inside) return Show(MeasureCarry(options), options.shown);
+  fmt::print("{}", bench::MeasureInside());
+  return kExitDone;
 }
 
 }  // namespace
+
+Measured MeasureCarryFor(const ForAll& all) {
+  CarryOptions options;
+  options.rounds = all.rounds;
+  return MeasureCarry(options);
+}
 
 void AddBenchCarry(CLI::App& bench, Chosen& chosen) {
   auto* carry = bench.add_subcommand(

@@ -26,9 +26,9 @@ nlohmann::json CopyRowToJson(const bench::CopyRow& row) {
           {"hardware", row.hardware}};
 }
 
-int BenchCopy(const BenchCopyOptions& options) {
+Measured MeasureCopy(const BenchCopyOptions& options) {
   const auto report = bench::RunCopy(options.wanted);
-  if (!report.has_value()) return Fail(report.error());
+  if (!report.has_value()) return std::unexpected(report.error());
   report::Table table;
   table.name = "copy";
   table.title = "How fast the copy engines copy by themselves";
@@ -53,10 +53,16 @@ int BenchCopy(const BenchCopyOptions& options) {
                      row.gb_per_s);
   }
   for (const auto& [row, reason] : report->skipped) table.skipped.push_back({row, reason});
-  return Show(table, options.shown);
+  return table;
 }
 
 }  // namespace
+
+Measured MeasureCopyFor(const ForAll& all) {
+  BenchCopyOptions options;
+  options.wanted.rounds = all.rounds;
+  return MeasureCopy(options);
+}
 
 void AddBenchCopy(CLI::App& bench, Chosen& chosen) {
   auto* copy = bench.add_subcommand(
@@ -79,7 +85,8 @@ void AddBenchCopy(CLI::App& bench, Chosen& chosen) {
       ->check(CLI::Range(0, 1023));
   copy->add_option("--to", wanted.nodes.target, "node of the targets")->check(CLI::Range(0, 1023));
   AddShownAs(*copy, options->shown, "the speeds");
-  copy->callback([=, &chosen] { chosen.run = [=] { return BenchCopy(*options); }; });
+  copy->callback(
+      [=, &chosen] { chosen.run = [=] { return Show(MeasureCopy(*options), options->shown); }; });
 }
 
 }  // namespace drover::cli

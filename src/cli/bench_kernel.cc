@@ -95,7 +95,7 @@ std::expected<void, Error> AddOfflining(const KernelOptions& options, uint64_t t
   return {};
 }
 
-int Kernel(const KernelOptions& options) {
+Measured MeasureKernel(const KernelOptions& options) {
   report::Table table;
   table.name = "kernel";
   table.title = "drover beside the kernel doing the same job";
@@ -117,13 +117,13 @@ int Kernel(const KernelOptions& options) {
                     "{kernel_inside_ratio:.2f} ({kernel_inside_ratio_min:.2f} to "
                     "{kernel_inside_ratio_max:.2f})"}};
   const auto total = ParseTotal(options.total), offline_total = ParseTotal(options.offline_total);
-  if (!total.has_value()) return Fail(total.error());
-  if (!offline_total.has_value()) return Fail(offline_total.error());
+  if (!total.has_value()) return std::unexpected(total.error());
+  if (!offline_total.has_value()) return std::unexpected(offline_total.error());
   // (The offlining's restorer is made before there are threads.)
   if (const auto added = AddOfflining(options, *offline_total, &table); !added.has_value())
-    return Fail(added.error());
+    return std::unexpected(added.error());
   if (const auto added = AddCalls(options, *total, &table); !added.has_value())
-    return Fail(added.error());
+    return std::unexpected(added.error());
   table.figure = {.title = table.title, .x = "CPUs", .y = "GB/s", .curves = {}};
   table.figure.x_axis = report::Axis::kPowersOfTwo;
   table.figure.y_axis = report::Axis::kLinear;
@@ -134,10 +134,18 @@ int Kernel(const KernelOptions& options) {
       report::AddPoint(&table.figure, report::CellText("{page}, {kernel_how}", row),
                        row["kernel_threads"], row["kernel_gb_per_s"]);
   }
-  return Show(table, options.shown);
+  return table;
 }
 
 }  // namespace
+
+Measured MeasureKernelFor(const ForAll& all) {
+  KernelOptions options;
+  options.rounds = all.rounds;
+  options.total = all.total;
+  options.touch_system = all.touch_system;
+  return MeasureKernel(options);
+}
 
 void AddBenchKernel(CLI::App& bench, Chosen& chosen) {
   auto* const kernel = bench.add_subcommand(
@@ -161,7 +169,8 @@ void AddBenchKernel(CLI::App& bench, Chosen& chosen) {
                    "comes back, also when this is interrupted");
   AddRounds(*kernel, options->rounds);
   AddShownAs(*kernel, options->shown, "the speeds");
-  kernel->callback([=, &chosen] { chosen.run = [=] { return Kernel(*options); }; });
+  kernel->callback(
+      [=, &chosen] { chosen.run = [=] { return Show(MeasureKernel(*options), options->shown); }; });
 }
 
 }  // namespace drover::cli

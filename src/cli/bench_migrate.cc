@@ -64,7 +64,7 @@ std::expected<std::vector<size_t>, Error> SizesOf(const std::vector<std::string>
 // Speed by what there is more than one of: total, batch or threads.
 report::Figure DrawnSpeeds(const report::Table& table, const BenchMigrateOptions& options) {
   report::Figure figure{.title = table.title, .x = "total moved", .y = "GB/s", .curves = {}};
-  figure.x_axis = report::Axis::kBytes, figure.y_axis = report::Axis::kLinear;
+  figure.x_axis = report::Axis::kBytes;
   std::string x_key = "total_bytes", name = "{page} {pool} {migrator}, batch {batch_bytes:size}";
   if (options.totals.size() == 1 && options.batches.size() > 1) {
     x_key = "batch_bytes", name = "{page} {pool} {migrator}", figure.x = "batch";
@@ -75,6 +75,8 @@ report::Figure DrawnSpeeds(const report::Table& table, const BenchMigrateOptions
   for (const char* const what : {"gb_per_s", "copy_floor_gb_per_s", "fresh_floor_gb_per_s"})
     for (const auto& row : table.rows) {
       const std::string key = what;
+      // (The floors do not depend on how the targets come to be.)
+      if (key != "gb_per_s" && row["pool"] != "fresh") continue;
       const std::string curve =
           (key == "gb_per_s" ? "" : key.substr(0, key.find('_')) + " floor, ") +
           report::CellText(name, row);
@@ -83,25 +85,25 @@ report::Figure DrawnSpeeds(const report::Table& table, const BenchMigrateOptions
   return figure;
 }
 
-int Migrate(const BenchMigrateOptions& options) {
+Measured MeasureMigrate(const BenchMigrateOptions& options) {
   bench::MigrateOptions wanted = options.wanted;
   wanted.precopy = options.precopy.value();
   wanted.progress = SayStep;
   const auto totals = SizesOf(options.totals, ParseTotal);
-  if (!totals.has_value()) return Fail(totals.error());
+  if (!totals.has_value()) return std::unexpected(totals.error());
   const auto batches =
       SizesOf(options.batches, [](const std::string& word) { return ParseSize(word, kPageBytes); });
-  if (!batches.has_value()) return Fail(batches.error());
+  if (!batches.has_value()) return std::unexpected(batches.error());
   wanted.cases = bench::CasesOf(options.pages, options.pools, *batches, options.threads, *totals);
   const auto max_stall_us = ParseStall(options.max_stall);
-  if (!max_stall_us.has_value()) return Fail(max_stall_us.error());
+  if (!max_stall_us.has_value()) return std::unexpected(max_stall_us.error());
   wanted.max_stall_us = *max_stall_us;
   auto table = MeasureMigrations(wanted);
-  if (!table.has_value()) return Fail(table.error());
+  if (!table.has_value()) return std::unexpected(table.error());
   table->name = "migrate";
   table->title = "How fast drover relocates memory";
   table->figure = DrawnSpeeds(*table, options);
-  return Show(*table, options.shown);
+  return table;
 }
 
 }  // namespace
@@ -185,6 +187,17 @@ void AddBufferNodes(CLI::App& command, bench::BufferNodes& nodes) {
       ->needs(from);
 }
 
+Measured MeasureMigrateFor(const ForAll& all) {
+  BenchMigrateOptions options;
+  options.pages = {"4K", "2M", "4K-2M"};
+  options.pools = {"fresh", "reuse"};
+  options.batches = {"2m", "16m"};
+  options.totals = {all.total};
+  options.wanted.rounds = all.rounds;
+  options.wanted.check_floor = true;
+  return MeasureMigrate(options);
+}
+
 void AddBenchMigrate(CLI::App& bench, Chosen& chosen) {
   auto* migrate = bench.add_subcommand(
       "migrate", "how fast drover relocates memory, beside the floors of the same run");
@@ -219,7 +232,9 @@ void AddBenchMigrate(CLI::App& bench, Chosen& chosen) {
   migrate->add_flag("--check-floor", options->wanted.check_floor,
                     "compare the floor with a plain loop; an error when it is 5 % slower");
   AddShownAs(*migrate, options->shown, "the speeds");
-  migrate->callback([=, &chosen] { chosen.run = [=] { return Migrate(*options); }; });
+  migrate->callback([=, &chosen] {
+    chosen.run = [=] { return Show(MeasureMigrate(*options), options->shown); };
+  });
 }
 
 }  // namespace drover::cli

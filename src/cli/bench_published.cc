@@ -2,6 +2,8 @@
 // the kernel's, with those beside. Other machines: the shape can be compared, not the figures.
 #include <fmt/format.h>
 
+#include <span>
+
 #include "cli/bench_migrate.h"
 #include "cli/published.h"
 #include "cli/sizes.h"
@@ -64,11 +66,11 @@ void DrawSpeeds(report::Table* table, const std::string& curve, const std::strin
   }
 }
 
-int ByFolioSize(const PublishedOptions& options) {
+Measured ByFolioSize(const PublishedOptions& options) {
   bench::MigrateOptions wanted = options.wanted;
   wanted.progress = SayStep;
   const auto total = ParseTotal(options.total);
-  if (!total.has_value()) return Fail(total.error());
+  if (!total.has_value()) return std::unexpected(total.error());
   for (const char* const page : {"4K", "2M"}) {
     for (const int threads : options.threads)
       wanted.cases.push_back({.page = page,
@@ -83,14 +85,14 @@ int ByFolioSize(const PublishedOptions& options) {
                               .total_bytes = *total});
   }
   auto table = Beside(RfcFolioSizes(), wanted);
-  if (!table.has_value()) return Fail(table.error());
+  if (!table.has_value()) return std::unexpected(table.error());
   table->name = "rfc1";
   table->title = "Speed by folio size, and by what copies";
   table->pivots = {{"", "{engine}", "{page}", "{gb_per_s:.2f}", ""}};
   for (const char* const page : {"16K", "64K", "256K", "1M"})
     table->skipped.push_back({page, "drover has no page size between 4K and 2M"});
   DrawSpeeds(&*table, "{engine}", "bytes", "folio size");
-  return Show(*table, options.shown);
+  return table;
 }
 
 std::vector<size_t> BytesOf(const std::vector<int>& folios) {
@@ -99,33 +101,33 @@ std::vector<size_t> BytesOf(const std::vector<int>& folios) {
   return totals;
 }
 
-int ByFolios(const PublishedOptions& options) {
+Measured ByFolios(const PublishedOptions& options) {
   bench::MigrateOptions wanted = options.wanted;
   wanted.progress = SayStep;
   for (const std::string& word : options.batches) {
     const auto batch = ParseSize(word, kPageBytes);
-    if (!batch.has_value()) return Fail(batch.error());
+    if (!batch.has_value()) return std::unexpected(batch.error());
     for (const bench::MigrateCase& of :
          bench::CasesOf({"2M"}, {"fresh"}, {*batch}, options.threads, BytesOf(options.folios)))
       if (*batch <= std::max(of.total_bytes, kFolioBytes)) wanted.cases.push_back(of);
   }
   auto table = Beside(RfcTotals(), wanted);
-  if (!table.has_value()) return Fail(table.error());
+  if (!table.has_value()) return std::unexpected(table.error());
   table->name = "rfc2";
   table->title = "Speed by how many folios of 2 MiB are moved";
   table->legend += "; a line for each batch";
   table->pivots = {{"", "{engine}, batch {batch_bytes:size}", "{folios}", "{gb_per_s:.2f}", ""}};
   DrawSpeeds(&*table, "{engine}, batch {batch_bytes:size}", "folios", "folios of 2 MiB");
-  return Show(*table, options.shown);
+  return table;
 }
 
-int ByThreads(const PublishedOptions& options) {
+Measured ByThreads(const PublishedOptions& options) {
   bench::MigrateOptions wanted = options.wanted;
   wanted.progress = SayStep;
   wanted.cases =
       bench::CasesOf({"2M"}, {"fresh"}, {kFolioBytes}, options.threads, BytesOf(options.folios));
   auto table = Beside(MultiThreaded(), wanted);
-  if (!table.has_value()) return Fail(table.error());
+  if (!table.has_value()) return std::unexpected(table.error());
   table->name = "mt";
   table->title = "Speed by how many pages are moved, and threads";
   table->skipped.push_back({"64K", "this machine's base page is 4 KiB"});
@@ -134,7 +136,7 @@ int ByThreads(const PublishedOptions& options) {
                    {"here", line, "{engine}", "{gb_per_s:.2f}", "drover"},
                    {"here", line, "{engine}", "{gb_per_s:.2f}", "kernel"}};
   DrawSpeeds(&*table, "{page}, {engine}", "folios", "pages");
-  return Show(*table, options.shown);
+  return table;
 }
 
 void AddThreads(CLI::App& command, PublishedOptions& options) {
@@ -144,8 +146,11 @@ void AddThreads(CLI::App& command, PublishedOptions& options) {
       ->capture_default_str();
 }
 
-void AddFolios(CLI::App& command, PublishedOptions& options, std::vector<int> folios) {
-  options.folios = std::move(folios);
+constexpr int kRfcFolios[] = {1, 8, 16, 32, 64, 256, 512, 1024, 2048, 8192};
+constexpr int kThreadedFolios[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 768, 1024};
+
+void AddFolios(CLI::App& command, PublishedOptions& options, std::span<const int> folios) {
+  options.folios.assign(folios.begin(), folios.end());
   command.add_option("--folios", options.folios, "how many folios of 2 MiB are moved")
       ->delimiter(',')
       ->check(CLI::Range(1, 1 << 20))
@@ -153,14 +158,37 @@ void AddFolios(CLI::App& command, PublishedOptions& options, std::vector<int> fo
 }
 
 void AddRest(CLI::App& command, const std::shared_ptr<PublishedOptions>& options,
-             int (*run)(const PublishedOptions&), Chosen& chosen) {
+             Measured (*run)(const PublishedOptions&), Chosen& chosen) {
   AddBufferNodes(command, options->wanted.nodes);
   AddRounds(command, options->wanted.rounds);
   AddShownAs(command, options->shown, "the speeds");
-  command.callback([=, &chosen] { chosen.run = [=] { return run(*options); }; });
+  command.callback(
+      [=, &chosen] { chosen.run = [=] { return Show(run(*options), options->shown); }; });
 }
 
 }  // namespace
+
+Measured MeasureFolioSizesFor(const ForAll& all) {
+  PublishedOptions options;
+  options.wanted.rounds = all.rounds;
+  options.total = all.total;
+  return ByFolioSize(options);
+}
+
+Measured MeasureTotalsFor(const ForAll& all) {
+  PublishedOptions options;
+  options.wanted.rounds = all.rounds;
+  options.threads = {1, 2};
+  options.folios.assign(std::begin(kRfcFolios), std::end(kRfcFolios));
+  return ByFolios(options);
+}
+
+Measured MeasureThreadsFor(const ForAll& all) {
+  PublishedOptions options;
+  options.wanted.rounds = all.rounds;
+  options.folios.assign(std::begin(kThreadedFolios), std::end(kThreadedFolios));
+  return ByThreads(options);
+}
 
 void AddBenchPublished(CLI::App& bench, Chosen& chosen) {
   auto* const rfc1 = bench.add_subcommand(
@@ -183,14 +211,14 @@ void AddBenchPublished(CLI::App& bench, Chosen& chosen) {
   rfc2->add_option("--batch", options->batches, "4 KiB pages, or 64k, 2m, up to 16m")
       ->delimiter(',')
       ->capture_default_str();
-  AddFolios(*rfc2, *options, {1, 8, 16, 32, 64, 256, 512, 1024, 2048, 8192});
+  AddFolios(*rfc2, *options, kRfcFolios);
   AddRest(*rfc2, options, ByFolios, chosen);
 
   auto* const mt = bench.add_subcommand(
       "mt", "speed by pages and threads, as the tables of the multi-threaded series");
   options = std::make_shared<PublishedOptions>();
   AddThreads(*mt, *options);
-  AddFolios(*mt, *options, {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 768, 1024});
+  AddFolios(*mt, *options, kThreadedFolios);
   AddRest(*mt, options, ByThreads, chosen);
 }
 

@@ -42,13 +42,13 @@ std::string SpreadOfEfficiency(const std::vector<nlohmann::json>& rows, const st
       *std::max_element(extra.begin(), extra.end()));
 }
 
-int Scale(const ScaleOptions& options) {
+Measured MeasureScale(const ScaleOptions& options) {
   bench::MigrateOptions wanted = options.wanted;
   wanted.progress = SayStep;
   wanted.cases =
       bench::CasesOf(options.pages, {"fresh"}, {2u << 20}, options.threads, ScaleTotals());
   auto table = MeasureMigrations(wanted);
-  if (!table.has_value()) return Fail(table.error());
+  if (!table.has_value()) return std::unexpected(table.error());
   table->name = "scale";
   table->title = "Efficiency and memory by how much is moved";
   for (const std::string& page : options.pages)
@@ -60,10 +60,16 @@ int Scale(const ScaleOptions& options) {
   for (const auto& row : table->rows)
     report::AddPoint(&table->figure, report::CellText("{page}, {threads} CPUs", row),
                      row["total_bytes"], row["efficiency"]);
-  return Show(*table, options.shown);
+  return table;
 }
 
 }  // namespace
+
+Measured MeasureScaleFor(const ForAll& all) {
+  ScaleOptions options;
+  options.wanted.rounds = all.rounds;
+  return MeasureScale(options);
+}
 
 void AddBenchScale(CLI::App& bench, Chosen& chosen) {
   auto* const scale =
@@ -80,7 +86,8 @@ void AddBenchScale(CLI::App& bench, Chosen& chosen) {
   AddBufferNodes(*scale, options->wanted.nodes);
   AddRounds(*scale, options->wanted.rounds);
   AddShownAs(*scale, options->shown, "the efficiency");
-  scale->callback([=, &chosen] { chosen.run = [=] { return Scale(*options); }; });
+  scale->callback(
+      [=, &chosen] { chosen.run = [=] { return Show(MeasureScale(*options), options->shown); }; });
 }
 
 }  // namespace drover::cli

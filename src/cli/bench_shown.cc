@@ -18,16 +18,20 @@ void AddShownAs(CLI::App& command, ShownAs& shown, const std::string& drawn) {
   command.add_flag("--csv", shown.csv, "comma-separated values on stdout")->excludes(json);
 }
 
-int Show(const report::Table& table, const ShownAs& shown) {
-  if (shown.json) {
-    auto document = JsonHead("bench " + table.name);
-    report::AddTable(table, &document);
-    PrintJson(document);
-  } else {
-    fmt::print("{}", shown.csv ? report::TableCsv(table) : report::TableText(table));
-  }
+nlohmann::json DocumentOf(const report::Table& table) {
+  auto document = JsonHead("bench " + table.name);
+  report::AddTable(table, &document);
+  return document;
+}
+
+int Show(const Measured& table, const ShownAs& shown) {
+  if (!table.has_value()) return Fail(table.error());
+  if (shown.json)
+    PrintJson(DocumentOf(*table));
+  else
+    fmt::print("{}", shown.csv ? report::TableCsv(*table) : report::TableText(*table));
   if (shown.figure.empty()) return kExitDone;
-  const auto drawn = report::DrawFigure(table.figure, shown.figure);
+  const auto drawn = report::DrawFigure(table->figure, shown.figure);
   return drawn.has_value() ? static_cast<int>(kExitDone) : Fail(drawn.error());
 }
 

@@ -93,28 +93,36 @@ report::Table StallTable(const bench::StallReport& report) {
   return table;
 }
 
-int BenchStall(const BenchStallOptions& options) {
+Measured MeasureStall(const BenchStallOptions& options) {
   bench::StallOptions wanted = options.wanted;
   wanted.precopy = options.precopy.value();
   wanted.max_stalls_us.clear();
   for (const std::string& text : options.max_stalls) {
     const auto us = ParseStall(text);
-    if (!us.has_value()) return Fail(us.error());
+    if (!us.has_value()) return std::unexpected(us.error());
     wanted.max_stalls_us.push_back(*us);
   }
   const auto total = ParseTotal(options.total);
-  if (!total.has_value()) return Fail(total.error());
+  if (!total.has_value()) return std::unexpected(total.error());
   wanted.total_bytes = *total;
   const auto report = bench::RunStall(wanted, SayStep);
-  if (!report.has_value()) return Fail(report.error());
-  const int shown = Show(StallTable(*report), options.shown);
+  if (!report.has_value()) return std::unexpected(report.error());
   uint64_t wrong = 0;
   for (const auto& row : report->rows) wrong += row.wrong_words;
-  if (wrong == 0) return shown;
-  return Fail({Error::Kind::kFailed, fmt::format("the probe has read {} wrong words", wrong)});
+  if (wrong == 0) return StallTable(*report);
+  return std::unexpected(
+      Error{Error::Kind::kFailed, fmt::format("the probe has read {} wrong words", wrong)});
 }
 
 }  // namespace
+
+Measured MeasureStallFor(const ForAll& all) {
+  BenchStallOptions options;
+  options.wanted.rounds = std::min(all.rounds, 3);  // (each is many accesses)
+  options.wanted.sides = {"drover", "kernel", "none"};
+  options.total = all.total;
+  return MeasureStall(options);
+}
 
 void AddBenchStall(CLI::App& bench, Chosen& chosen) {
   auto* stall = bench.add_subcommand(
@@ -147,7 +155,8 @@ void AddBenchStall(CLI::App& bench, Chosen& chosen) {
   AddRounds(*stall, wanted.rounds);
   AddShownAs(*stall, options->shown, "the distribution of access times");
   stall->footer("A CPU for the engine is what a budget takes: leave one idle beside the probe.");
-  stall->callback([=, &chosen] { chosen.run = [=] { return BenchStall(*options); }; });
+  stall->callback(
+      [=, &chosen] { chosen.run = [=] { return Show(MeasureStall(*options), options->shown); }; });
 }
 
 }  // namespace drover::cli

@@ -43,7 +43,7 @@ std::string ScriptFor(const Figure& figure, const std::string& path) {
   script += AxisScript('x', figure.x_axis) + AxisScript('y', figure.y_axis);
   script += "set grid\nset key outside right\nplot ";
   for (size_t i = 0; i < figure.curves.size(); ++i)
-    script += fmt::format("{}'-' with linespoints pointsize 0.4 title {}", i == 0 ? "" : ", ",
+    script += fmt::format("{}'-' with linespoints pointsize 0.7 title {}", i == 0 ? "" : ", ",
                           Quoted(figure.curves[i].name));
   script += "\n";
   for (const Curve& curve : figure.curves) {
