@@ -154,7 +154,7 @@ Candidate FastestInto(bool huge) {
       {"streaming stores, 64 bytes", CopyStream64, __builtin_cpu_supports("avx512f") != 0},
       {"the kernel's mapping", CopyByKernel, true},
   };
-  constexpr size_t kTrialBytes = 32u << 20;
+  constexpr size_t kTrialBytes = 8u << 20;
   Candidate fastest = candidates[0];
   double best = 1e9;
   for (int round = 0; round < 3; ++round)

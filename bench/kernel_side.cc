@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernel/types.h"
+#include "measure.h"
 #include "topology/nodes.h"
 
 namespace drover::bench {
@@ -22,9 +23,11 @@ namespace {
 constexpr int kCollapse = 25;  // MADV_COLLAPSE
 constexpr int kCollapseTries = 5;
 
-// part(first, last) for contiguous parts of [0, count), each in a thread of its own.
+// part(first, last) for contiguous parts of [0, count), each in a thread of its own. Returns the
+// seconds that it took.
 template <class Part>
-void InParts(size_t count, int threads, Part part) {
+double InParts(size_t count, int threads, Part part) {
+  const double begin = Now();
   std::vector<std::thread> others;
   const auto border = [&](int t) {
     return count * static_cast<size_t>(t) / static_cast<size_t>(threads);
@@ -32,6 +35,7 @@ void InParts(size_t count, int threads, Part part) {
   for (int t = 1; t < threads; ++t) others.emplace_back(part, border(t), border(t + 1));
   part(0, border(1));
   for (auto& other : others) other.join();
+  return Now() - begin;
 }
 
 // The nodes of pages; false: the kernel tells none.
@@ -51,20 +55,20 @@ std::expected<KernelMove, Error> MovePagesByKernel(const Buffers& memory, bool h
     return std::unexpected(Error{Error::Kind::kFailed, "move_pages tells no nodes of pages"});
   const auto there = static_cast<uint64_t>(std::count(status.begin(), status.end(), to));
   const std::vector<int> targets(pages.size(), to);
-  InParts(pages.size(), threads, [&](size_t first, size_t last) {
+  const double seconds = InParts(pages.size(), threads, [&](size_t first, size_t last) {
     syscall(SYS_move_pages, 0, last - first, pages.data() + first, targets.data() + first,
             status.data() + first, MPOL_MF_MOVE);
   });
   (void)LookUp(pages, &status);
   const auto moved = static_cast<uint64_t>(std::count(status.begin(), status.end(), to));
-  return KernelMove{"move_pages", (moved - std::min(moved, there)) * step};
+  return KernelMove{"move_pages", (moved - std::min(moved, there)) * step, seconds};
 }
 
 std::expected<KernelMove, Error> CollapseByKernel(const Buffers& memory, int threads) {
   madvise(memory.source, memory.source_bytes, MADV_HUGEPAGE);
   std::atomic<uint64_t> bytes = 0;
   std::atomic<bool> no_such_call = false;
-  InParts(memory.source_bytes / kHugeBytes, threads, [&](size_t first, size_t last) {
+  const auto collapse = [&](size_t first, size_t last) {
     for (size_t i = first; i < last; ++i) {
       int error = EAGAIN;  // "temporary": a page was busy
       for (int tries = 0; tries < kCollapseTries && error == EAGAIN; ++tries)
@@ -72,10 +76,11 @@ std::expected<KernelMove, Error> CollapseByKernel(const Buffers& memory, int thr
       if (error == 0) bytes += kHugeBytes;
       if (error == EINVAL) no_such_call = true;
     }
-  });
+  };
+  const double seconds = InParts(memory.source_bytes / kHugeBytes, threads, collapse);
   if (no_such_call)
     return std::unexpected(Error{Error::Kind::kUnavailable, "this kernel has no MADV_COLLAPSE"});
-  return KernelMove{"MADV_COLLAPSE", bytes};
+  return KernelMove{"MADV_COLLAPSE", bytes, seconds};
 }
 
 std::expected<KernelMove, Error> MoveByKernel(const Buffers& memory, bool huge) {

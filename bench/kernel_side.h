@@ -13,6 +13,7 @@ namespace drover::bench {
 struct KernelMove {
   std::string how;  // by which call
   uint64_t bytes = 0;
+  double seconds = 0;  // of the calls alone
 };
 
 // All of the source to another node by move_pages(2): a call for each thread, on its part.

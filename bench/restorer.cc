@@ -41,11 +41,15 @@ Restorer::~Restorer() {
 }
 
 bool Restorer::Promise(const std::string& path, const std::string& value) {
-  return Send(path, value, true);
+  if (due_.size() >= kPromisesMax && !due_.contains(path)) return false;
+  if (!Send(path, value, true)) return false;
+  due_.insert(path);
+  return true;
 }
 
 void Restorer::Release(const std::string& path) {
   (void)Send(path, {}, false);
+  due_.erase(path);
 }
 
 bool Restorer::Send(const std::string& path, const std::string& value, bool due) {
@@ -67,9 +71,9 @@ void Restorer::Wait(int pipe) {
   static Record records[kPromisesMax];
   Record heard;
   while (read(pipe, &heard, sizeof heard) == static_cast<ssize_t>(sizeof heard)) {
-    Record* place = nullptr;
+    Record* place = nullptr;  // its own, or else one that is free
     for (Record& each : records)
-      if (strcmp(each.path, heard.path) == 0 || (place == nullptr && each.path[0] == '\0'))
+      if ((each.due && strcmp(each.path, heard.path) == 0) || (place == nullptr && !each.due))
         place = &each;
     if (place != nullptr) *place = heard;
   }

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <set>
 #include <string>
 
 namespace drover::bench {
@@ -18,8 +19,8 @@ class Restorer {
   Restorer(const Restorer&) = delete;
   Restorer& operator=(const Restorer&) = delete;
 
-  // At the end `value` is written to the file; an empty one: the folder is removed. Once a path.
-  // False: nobody would do it (then the caller must not begin).
+  // At the end `value` is written to the file; an empty one: the folder is removed. Once a path, at
+  // most kPromisesMax at a time. False: nobody would do it (then the caller must not begin).
   [[nodiscard]] bool Promise(const std::string& path, const std::string& value);
   // The caller has done it by itself.
   void Release(const std::string& path);
@@ -34,6 +35,7 @@ class Restorer {
 
   int pipe_ = -1;
   pid_t child_ = -1;
+  std::set<std::string> due_;
 };
 
 // Writes all of a short text into a file that is there. False: errno says why.

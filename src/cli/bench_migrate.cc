@@ -155,7 +155,8 @@ std::expected<report::Table, Error> MeasureMigrations(const bench::MigrateOption
   report::Table table;
   table.legend = fmt::format(
       "floors copy {}; GB/s are medians; efficiency = floor's time / drover's, median (min to "
-      "max): the fresh floor's where targets are fresh, else the copy floor's; extra memory: by "
+      "max): the fresh floor's (fault in, which zeroes; copy; free) where targets are fresh, else "
+      "the copy floor's; extra memory: by "
       "how much the process was larger at most while its memory moved",
       report->copy_function);
   table.context["copy_function"] = report->copy_function;

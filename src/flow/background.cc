@@ -95,7 +95,7 @@ void Background::Stop() {
 
 void Background::Work() {
   engine_.kernel.RunOn(job_.helper_cpus[0]);
-  migrators::Crowd crowd(engine_.kernel, engine_.threads);
+  migrators::Crowd crowd(engine_.kernel);
   uint32_t seen = posted_.load(std::memory_order_acquire) - kBerths;  // (it may have begun late)
   while (!stop_.load(std::memory_order_acquire)) {
     const uint32_t posted = posted_.load(std::memory_order_acquire);
@@ -111,7 +111,13 @@ void Background::Work() {
       continue;
     }
     Do(errand, chunk);
-    crowd.RestIfCrowded();
+    if (crowd.IsCrowded()) {
+      const threads::Word nothing = 0;
+      engine_.threads.AllowIdentitySignal(true);
+      engine_.threads.Wait(nothing, 0, migrators::Crowd::kRestNs);
+      engine_.threads.AllowIdentitySignal(false);
+      crowd.Begin();
+    }
   }
   cpu_ns_.fetch_add(engine_.kernel.ThreadCpuNs());
   running_.store(false, std::memory_order_release);

@@ -121,8 +121,12 @@ void Retarget(Engine& engine, std::span<Folio> folios) {
 // Takes the marks over. Whoever is late gets no other part before it has answered.
 void Gather(Engine& engine, Slot& slot, std::span<Folio> folios) {
   if (slot.count == 0) return;
-  const uint64_t deadline_ns = engine.kernel.NowNs() + kMigratorPatienceNs +
-                               engine.batch.page_count * kMigratorPatiencePerPageNs;
+  uint64_t patience_ns = kMigratorPatienceNs + engine.batch.page_count * kMigratorPatiencePerPageNs;
+  // (The mover has done its own part by the time that it waits for others of these.)
+  const uint64_t budget_ns = engine.job->max_stall_ns;
+  if (slot.holder.kind == migrators::Kind::kThreads && budget_ns != 0 && budget_ns < patience_ns)
+    patience_ns = budget_ns;
+  const uint64_t deadline_ns = engine.kernel.NowNs() + patience_ns;
   Batch& batch = engine.batch;
   EngineTally& tally = TallyOf(engine, slot);
   const std::span mine = folios.subspan(slot.first, slot.count);
@@ -173,18 +177,55 @@ void CopyWhatChanged(Engine& engine, std::span<Folio> folios) {
   engine.result->pages_changed += engine.batch.changed;
 }
 
-// What nobody has copied. A target that cannot be made is none: then the original goes back.
-void CopyHere(Engine& engine, const Folio& folio) {
+bool IsLeft(const Batch& batch, const Folio& folio) {
+  return !folio.copied && batch.side[PageOf(batch, folio)] != Side::kNone;
+}
+
+// A change of the program's mappings is under way: nothing can be filled or moved meanwhile.
+bool IsChanging(Engine& engine) {
+  return engine.kernel.ZeroPage(engine.spare_page) == kernel::Errno::kAgain;
+}
+
+// One by itself, `tries_left` times in a window. A target that cannot be made is none: then the
+// original goes back.
+void CopyOne(Engine& engine, Folio& folio, uint32_t* tries_left) {
+  constexpr uint64_t kNapNs = 20'000;
   Batch& batch = engine.batch;
   const migrators::CopyCall copy = engine.copy.For({&folio, 1});
-  for (uint32_t tries = 0; tries < kAgainsPerWindowMax; ++tries) {
-    if (copy(folio.target, folio.source, folio.length_bytes)) return;
+  bool changing = true;  // (what has been so far the first look at the events ends)
+  for (bool again = true; again;) {
+    folio.copied = copy(folio.target, folio.source, folio.length_bytes);
+    if (folio.copied) return;
+    again = changing && *tries_left > 0;
     engine.lock.Lock();
-    Drain(engine);  // a change may be under way
+    Drain(engine);
     engine.lock.Unlock();
+    changing = IsChanging(engine);
+    if (*tries_left > 0) --*tries_left;
+    const threads::Word nothing = 0;
+    if (changing) engine.threads.Wait(nothing, 0, kNapNs);
   }
-  batch.side[PageOf(batch, folio)] = Side::kNone;
-  batch.why[PageOf(batch, folio)] = Why::kNoTargetMemory;
+  RefuseSides(batch, PageOf(batch, folio), batch.folio_pages(),
+              changing ? Why::kUnstable : Why::kNoTargetMemory);
+}
+
+// By the CPU, what nobody has copied: in runs, and then what those have left.
+void CopyLeft(Engine& engine, std::span<Folio> folios) {
+  const Batch& batch = engine.batch;
+  for (uint64_t first = 0, end; first < folios.size(); first = end) {
+    for (end = first; end < folios.size() && IsLeft(batch, folios[end]) &&
+                      folios[end].absent == folios[first].absent;
+         ++end) {
+    }
+    const auto run = folios.subspan(first, end - first);
+    if (run.empty())
+      ++end;
+    else
+      CopyInRuns(run, engine.copy.For(run));
+  }
+  uint32_t tries_left = kAgainsPerWindowMax;
+  for (Folio& folio : folios)
+    if (IsLeft(batch, folio)) CopyOne(engine, folio, &tries_left);
 }
 
 // Whether what was made has come to its node.
@@ -221,10 +262,7 @@ void Copy(Engine& engine) {
     ShareOut(engine, folios);
     GatherAll(engine, folios);
   }
-  for (Folio& folio : folios)
-    if (!folio.copied && engine.batch.side[PageOf(engine.batch, folio)] != Side::kNone &&
-        RuleHolds(Rule::kCopyUnmarked))
-      CopyHere(engine, folio);
+  if (RuleHolds(Rule::kCopyUnmarked)) CopyLeft(engine, folios);
   if (engine.batch.fills) CheckAllFilled(engine, folios);
 }
 

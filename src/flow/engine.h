@@ -20,6 +20,7 @@
 #include "flow/slot.h"
 #include "flow/throttle.h"
 #include "kernel/kernel.h"
+#include "migrators/copy_by_kernel.h"
 #include "threads/threads.h"
 
 namespace drover::flow {
@@ -226,6 +227,7 @@ struct Engine {
   kernel::PageRegion regions[kBatchPagesMax];
   migrators::Folio folios[kBatchPagesMax];
   alignas(64) uint8_t read_again[kPrecopyStepBytes];  // precopy.h; copy functions want cache lines
+  alignas(kPageBytes) uint8_t copy_buffers[migrators::kCopyBuffersBytes];  // copy_by_kernel.h
   int32_t nodes[kBatchPagesMax];
   uint64_t addresses[kBatchPagesMax];
   // Pages put aside for the kernel path: folio address, pages, and why the own path did not take

@@ -303,10 +303,11 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   // Making and joining threads takes a lock of libc's that a setuid holds while it waits for us.
   engine.threads.AllowIdentitySignal(true);
   if (job.own_path) CheckItself(engine);
-  if (job.own_path && !job.plan_only) result->copied_through = ChooseCopy(engine);
   if (job.own_path) StandBack(engine);
   if (job.own_path && result->own_path_trouble == Trouble::kNone) (void)FindDontFork(engine);
   StartUnlike(engine);
+  if (job.own_path && !job.plan_only && result->own_path_trouble == Trouble::kNone)
+    result->copied_through = ChooseCopy(engine);
   if (result->own_path_trouble == Trouble::kNone) Background::Make(engine, job);
   {
     auto* desk = new (reinterpret_cast<void*>(*room)) Desk(engine, job);

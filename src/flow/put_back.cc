@@ -117,7 +117,8 @@ void Ladder::Climb(uint64_t at, uint64_t last) {
 void Ladder::RestoreOriginal(uint64_t at) {
   // COPY allocates a page, so one of the two copies goes first: the target. From here on an empty
   // pool says nothing any more; what proves an arrival is that the original has left the area.
-  if (batch_.side[at] == Side::kOther || (batch_.side[at] == Side::kFirst && UnwatchPool(engine_)))
+  if (batch_.side[at] == Side::kOther ||
+      (batch_.side[at] == Side::kFirst && MayFreeTarget(engine_)))
     (void)engine_.kernel.Advise({PoolPage(at), kPageBytes}, kernel::Advice::kDontNeed);
   for (;;) {
     if (CopyOrDrop(at)) return;

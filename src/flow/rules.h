@@ -55,6 +55,8 @@ enum class Rule : uint32_t {
   kNoLiars,           // engines that mark what they have not copied, only where that is found out
   kCompareChanged,    // what was copied ahead of its window is compared in it
   kKeepShared,        // shared pages get copies only where that is asked for
+  kUnwatchPool,       // nothing of a pool that is registered is freed
+  kReadOwnFilter,     // no call below a seccomp filter that may kill for it
   kCount
 };
 

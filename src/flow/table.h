@@ -54,6 +54,11 @@ inline bool EnginesHoldAddresses(Engine& engine) {
   return !batch.pool_watched;
 }
 
+// In the window, where a target is given up.
+[[nodiscard]] inline bool MayFreeTarget(Engine& engine) {
+  return !RuleHolds(Rule::kUnwatchPool) || UnwatchPool(engine);
+}
+
 // An engine that was late may have touched what was free by then.
 inline void TakeFirstAreasBack(Engine& engine) {
   const Areas& areas = engine.areas[0];

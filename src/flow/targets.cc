@@ -24,7 +24,7 @@ void CheckNode(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
   for (uint64_t k = 0; k < asked; ++k) {
     if (known && engine.nodes[k] == batch.target.id) continue;
     const uint64_t i = first + k * step;
-    if (pool != batch.pool || UnwatchPool(engine))
+    if (pool != batch.pool || MayFreeTarget(engine))
       (void)engine.kernel.Advise({pool + i * kPageBytes, step * kPageBytes}, Advice::kDontNeed);
     refuse(batch, i, step, Why::kNoTargetMemory);
   }

@@ -33,6 +33,8 @@ void Use(Engine& engine, CopyThrough way) {
 class TrialMemory {
  public:
   explicit TrialMemory(Engine& engine) : engine_(engine) {
+    // (An application's mlockall may fill what is mapped.)
+    if (!engine.headroom.Grants(engine.kernel, {-1}, kBytes)) return;
     const auto mapped = engine.kernel.Map(kBytes);
     if (!mapped.has_value()) return;
     room_ = {*mapped, kBytes};
@@ -47,6 +49,7 @@ class TrialMemory {
   TrialMemory(const TrialMemory&) = delete;
   TrialMemory& operator=(const TrialMemory&) = delete;
 
+  bool ready() const { return ready_; }
   // From nothing to a target with the source's content, whose pages nobody has touched. UINT64_MAX:
   // it cannot be done.
   uint64_t ShortestNs(CopyThrough way) {
@@ -87,9 +90,11 @@ class TrialMemory {
   bool ready_ = false;
 };
 
-// The plain way has the doubt on its side: what the kernel copies takes the caches twice.
+// The plain way has the doubt on its side: what the kernel copies takes the caches twice. kAuto:
+// there is no memory to try it.
 CopyThrough Fastest(Engine& engine) {
   TrialMemory memory(engine);
+  if (!memory.ready()) return CopyThrough::kAuto;
   CopyThrough fastest = CopyThrough::kProgram;
   uint64_t shortest_ns = UINT64_MAX;
   for (const CopyThrough way : kWays) {
@@ -103,21 +108,25 @@ CopyThrough Fastest(Engine& engine) {
   return fastest;
 }
 
-// (A kernel that does not say is one that is not known.)
+// Of this thread, from which those that copy inherit it. (A kernel that does not say is one that is
+// not known.)
 bool HasFilter(Engine& engine) {
-  uint64_t mode = 0;
-  return !StatusNumber(engine.kernel, "Seccomp:", &mode) || mode != 0;  // Linux 3.8
+  if (!RuleHolds(Rule::kReadOwnFilter)) return false;
+  uint64_t mode = 0;  // Linux 3.8
+  return !StatusNumber(engine.kernel, "Seccomp:", &mode, "/proc/thread-self/status") || mode != 0;
 }
 
 }  // namespace
 
 CopyThrough ChooseCopy(Engine& engine) {
+  migrators::UseCopyBuffers(reinterpret_cast<uint64_t>(&engine.copy_buffers[0]));
   CopyThrough way = engine.job->copy_through;
   if (way == CopyThrough::kAuto) {
     if (engine.fastest_through == CopyThrough::kAuto)
       engine.fastest_through = HasFilter(engine) ? CopyThrough::kProgram : Fastest(engine);
     way = engine.fastest_through;
   }
+  if (way == CopyThrough::kAuto) way = CopyThrough::kProgram;
   if (ReadsByKernel(way) && HasFilter(engine))
     way = Fills(way) ? CopyThrough::kFill : CopyThrough::kProgram;
   Use(engine, way);
@@ -125,8 +134,13 @@ CopyThrough ChooseCopy(Engine& engine) {
 }
 
 bool FillsTargets(const Engine& engine, bool huge, bool precopied) {
-  if (engine.copy.filler == nullptr || huge || precopied || engine.job->reuse) return false;
-  for (const migrators::Spec& spec : engine.job->Engines())
+  const Job& job = *engine.job;
+  if (engine.copy.filler == nullptr || huge || precopied || job.reuse) return false;
+  // There the nodes of what was made are asked for in the window: not where it is to be short.
+  if (job.copy_through == CopyThrough::kAuto && job.placement.node_count > 1 &&
+      engine.budget.is_limited())
+    return false;
+  for (const migrators::Spec& spec : job.Engines())
     if (spec.kind != migrators::Kind::kSerial && spec.kind != migrators::Kind::kThreads)
       return false;
   return true;

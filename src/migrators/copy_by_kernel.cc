@@ -5,8 +5,6 @@
 #include <atomic>
 
 #include "kernel/raw_syscall.h"
-#include "kernel/types.h"
-#include "migrators/spec.h"
 
 namespace drover::migrators {
 namespace {
@@ -14,12 +12,8 @@ namespace {
 using kernel::AddressOf;
 using kernel::Arg;
 
-// One for each thread that copies at a time.
-struct alignas(kPageBytes) Bytes {
-  uint8_t bytes[kCopyByKernelStepBytes];
-};
 constexpr uint32_t kBufferCount = kThreadsMax;
-Bytes buffers[kBufferCount];
+std::atomic<uint64_t> buffers = 0;
 std::atomic<bool> taken[kBufferCount];
 
 // True: all of it.
@@ -34,6 +28,12 @@ bool Transfer(int64_t call, int64_t self, uint64_t here, uint64_t there, uint64_
 
 }  // namespace
 
+void UseCopyBuffers(uint64_t start) {
+  if (buffers.load(std::memory_order_relaxed) == start) return;
+  for (auto& each : taken) each.store(false, std::memory_order_relaxed);  // (as a fork left them)
+  buffers.store(start, std::memory_order_release);
+}
+
 CopyBuffer::CopyBuffer() : self_(kernel::RawSyscall(__NR_getpid)) {
   for (; number_ < kBufferCount; ++number_)
     if (!taken[number_].load(std::memory_order_relaxed) &&
@@ -46,7 +46,8 @@ CopyBuffer::~CopyBuffer() {
 }
 
 uint64_t CopyBuffer::start() const {
-  return number_ < kBufferCount ? AddressOf(&buffers[number_]) : 0;
+  const uint64_t all = buffers.load(std::memory_order_acquire);
+  return number_ < kBufferCount && all != 0 ? all + number_ * kCopyByKernelStepBytes : 0;
 }
 
 bool CopyBuffer::Read(uint64_t source, uint64_t length_bytes) const {

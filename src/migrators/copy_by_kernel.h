@@ -11,10 +11,17 @@
 
 #include <cstdint>
 
+#include "migrators/spec.h"
+
 namespace drover::migrators {
 
 // Of so many bytes at a time: less would be more calls, more would leave the caches.
 inline constexpr uint64_t kCopyByKernelStepBytes = 128 << 10;
+
+// Where the buffers are, one for each thread that may copy at a time; 0: there are none, and all is
+// copied plainly. Of the engine's, before any thread copies.
+inline constexpr uint64_t kCopyBuffersBytes = kThreadsMax * kCopyByKernelStepBytes;
+void UseCopyBuffers(uint64_t start);
 
 // A buffer that stays in the caches, this thread's for as long as the object is there.
 class CopyBuffer {

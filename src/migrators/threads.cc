@@ -16,6 +16,7 @@ uint32_t ThreadsMigrator::Start(std::span<const int16_t> cpus) {
   stop_.store(false, std::memory_order_relaxed);
   helpers_begun_.store(0, std::memory_order_relaxed);
   for (auto& id : threads_of_) id.store(0, std::memory_order_relaxed);
+  waits_ = false;  // of a batch that was late when the threads before these ended
   cpus_ = cpus.size() > kHelpersMax ? cpus.first(kHelpersMax) : cpus;
   turn_at_start_ = turn_.load(std::memory_order_relaxed);
   uint32_t started = 0;
@@ -44,7 +45,7 @@ void ThreadsMigrator::Help() {
     kernel_.RunOn(cpus_[self]);
   else
     kernel_.BecomeHelper(cpus_[self]);
-  Crowd crowd(kernel_, threads_);
+  Crowd crowd(kernel_);
   threads_of_[self].store(kernel_.ThreadId(), std::memory_order_release);
   // Not the turn of now: there may be a batch already.
   uint32_t seen = turn_at_start_;
@@ -72,9 +73,19 @@ void ThreadsMigrator::Help() {
     copying_.fetch_add(1, std::memory_order_acq_rel);
     CopyChunks(turn);
     copying_.fetch_sub(1, std::memory_order_release);
-    if (by_kernel) crowd.RestIfCrowded();
+    if (by_kernel && crowd.IsCrowded()) Rest();
   }
   cpu_ns_.fetch_add(kernel_.ThreadCpuNs());
+}
+
+// Whatever comes meanwhile.
+void ThreadsMigrator::Rest() {
+  const uint64_t end_ns = kernel_.NowNs() + Crowd::kRestNs;
+  threads_.AllowIdentitySignal(true);
+  for (uint64_t now_ns;
+       !stop_.load(std::memory_order_acquire) && (now_ns = kernel_.NowNs()) < end_ns;)
+    threads_.Wait(turn_, turn_.load(std::memory_order_acquire), end_ns - now_ns);
+  threads_.AllowIdentitySignal(false);
 }
 
 Answer ThreadsMigrator::Submit(std::span<Folio> folios) {

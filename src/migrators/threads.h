@@ -51,6 +51,7 @@ class ThreadsMigrator final : public Migrator {
  private:
   static void HelperBody(void* self);
   void Help();
+  void Rest();
   // Claims and copies chunks of batch `turn` until none is left.
   void CopyChunks(uint32_t turn);
   void CopyChunk(uint64_t chunk);

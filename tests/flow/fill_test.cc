@@ -32,6 +32,19 @@ TEST_F(Filled, OnAnotherNode) {
     EXPECT_EQ(world_.NodeOf(page), 1);
 }
 
+// The node is full by the time that the targets are made, and the kernel takes another one.
+TEST_F(Filled, WhatHasComeToAnotherNodeIsNotKept) {
+  const Range range = world_.MapFilled(16);
+  const auto before = world_.Frames(range);
+  world_.InWindow([&] { world_.model.SetFreePages({1}, 0); });
+  Job job = Filling(world_.ToNode(1));
+  job.kernel_path = false;
+  EXPECT_EQ(world_.Run(job).pages_moved, 0u);
+  EXPECT_EQ(world_.recorder.Count(range, Why::kNoTargetMemory), 16u);
+  EXPECT_EQ(world_.Frames(range), before);
+  world_.model.SetFreePages({1}, 1000);
+}
+
 TEST_F(Filled, HugePagesAreAsBefore) {
   const Range huge = world_.MapFilledHuge(2);
   const JobResult& result = world_.Run(Filling());

@@ -146,6 +146,23 @@ TEST_P(Filtered, AProgramUnderASystemCallFilterLivesAndTheMissingCallIsNamed) {
   EXPECT_TRUE(subject.EndsRight());
 }
 
+// A filter need not know the calls by which the kernel could copy: below one they are not made.
+TEST_P(Filtered, TheKernelIsNotAskedToCopyBelowAFilter) {
+  constexpr const char* kReadv = "310";  // process_vm_readv
+  std::vector<std::string> words = {Built("drover_with_filter"), GetParam(), kReadv};
+  for (const auto& word : UnderDrover()) words.push_back(word);
+  Subject subject(words, {"--mib", "4"});
+  ASSERT_NE(subject.pid(), 0);
+  for (const std::string way : {"auto", "kernel", "kernel-fill"}) {
+    const Outcome outcome = RunCommand({Built("drover"), "move", std::to_string(subject.pid()),
+                                        "--to", "same", "--copy-through", way, "--json"});
+    ExpectMoved(outcome, 1024 * 98 / 100);
+    EXPECT_EQ(outcome.json()["copied_through"], way == "kernel-fill" ? "fill" : "program")
+        << outcome.out;
+  }
+  EXPECT_TRUE(subject.EndsRight());
+}
+
 // The kernel seems to be another one to the program, in a mount namespace of its own.
 std::vector<std::string> UnderDroverOnKernel(const std::string& release) {
   return {"unshare",
