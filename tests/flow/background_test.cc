@@ -30,8 +30,10 @@ TEST_F(Pipeline, MovesAllAndFillsAheadWhatComesLater) {
   const JobResult& result = world_.Run(world_.WithHelper());
   EXPECT_EQ(result.pages_moved, kSlots * kPagesPerHuge);
   EXPECT_TRUE(world_.Relocated(range, before));
-  // The first batch in each of three places has nothing ready, nor have the last.
-  EXPECT_GE(result.pages_filled_ahead, (kSlots - 7) * kPagesPerHuge);
+  // The first batch in each of three places has nothing ready, nor have the last; nor has one
+  // behind a batch of which a helper was kept from its CPU, as happens where the tests have
+  // company.
+  EXPECT_GE(result.pages_filled_ahead, (kSlots - 10) * kPagesPerHuge);
   EXPECT_EQ(world_.model.FreePages(Node{0}), free_before) << "memory of a job is left over";
   ExpectNothingKept();
 }
