@@ -79,7 +79,7 @@ bool HearChild(Engine& engine, int child, uint32_t generation) {
             engine.child_holes[generation + 1][i] = holes[i];
           FillChild(engine, message.child, generation + 1);
         } else {
-          engine.kernel.CloseChild(message.child);
+          engine.kernel.CloseChild(message.child, engine.batch.live);
         }
         break;
       case Message::Kind::kFault:
@@ -105,7 +105,7 @@ void FillChild(Engine& engine, int child, uint32_t generation) {
       engine.threads.Wait(nothing, 0, kNapNs);
     }
   }
-  engine.kernel.CloseChild(child);  // wakes the child, so only after its last hole is filled
+  engine.kernel.CloseChild(child, batch.live);  // wakes it, so only after its last hole is filled
 }
 
 // What the application wants wiped in its children (MADV_WIPEONFORK: the state of a random

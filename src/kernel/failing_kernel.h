@@ -60,7 +60,9 @@ class FailingKernel : public Kernel {
     if (Fails()) return std::unexpected(error_);
     return real_.ReadChildMessage(userfault);
   }
-  void CloseChild(int userfault) override { real_.CloseChild(userfault); }
+  void CloseChild(int userfault, Range registered) override {
+    real_.CloseChild(userfault, registered);
+  }
 
   Result<uint64_t> Scan(Range range, uint64_t required, uint64_t forbidden, uint64_t report,
                         std::span<PageRegion> regions, uint64_t* walk_end) override {

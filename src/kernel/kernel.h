@@ -58,7 +58,11 @@ class Kernel {
   // The same of a child's descriptor, from a kFork message. A child that changes its mappings waits
   // until this has been read, and its descriptor answers kAgain till then.
   [[nodiscard]] virtual Result<Message> ReadChildMessage(int userfault) = 0;
-  virtual void CloseChild(int userfault) = 0;
+  // `registered`: what is registered of the child, as far as is known; let go of first. Whoever
+  // faults on what is still registered while a descriptor is being closed asks again and again
+  // without giving up its CPU (handle_userfault: `released`), also where the closing thread waits
+  // for that CPU: a lockup, where the kernel is not preemptible.
+  virtual void CloseChild(int userfault, Range registered) = 0;
 
   // ---- what the page table says
 

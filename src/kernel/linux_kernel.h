@@ -58,7 +58,7 @@ class LinuxKernel final : public Kernel {
   void WaitForMessage() override;
   void InterruptWait() override;
   Result<Message> ReadChildMessage(int userfault) override;
-  void CloseChild(int userfault) override;
+  void CloseChild(int userfault, Range registered) override;
   Result<uint64_t> Scan(Range range, uint64_t required, uint64_t forbidden, uint64_t report,
                         std::span<PageRegion> regions, uint64_t* walk_end) override;
   Errno ReadEntries(uint64_t start, std::span<PageEntry> entries) override;

@@ -128,7 +128,9 @@ void LinuxKernel::InterruptWait() {
   RawSyscall(__NR_write, Arg(descriptors_.interrupt), AddressOf(&one), sizeof one);
 }
 
-void LinuxKernel::CloseChild(int userfault) {
+void LinuxKernel::CloseChild(int userfault, Range registered) {
+  uffdio_range range{registered.start, registered.length};
+  if (!registered.empty()) (void)Ioctl(userfault, UFFDIO_UNREGISTER, &range);
   RawSyscall(__NR_close, Arg(userfault));
 }
 

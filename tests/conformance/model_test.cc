@@ -291,7 +291,7 @@ TEST_F(Model, WhatCannotFailIsNotCounted) {
   failing.PinThread();
   failing.UnpinThread();
   failing.InterruptWait();
-  failing.CloseChild(5);
+  failing.CloseChild(5, {});
   failing.Unmap({area_, kBytes});
   EXPECT_EQ(failing.calls(), 0u);
   EXPECT_EQ(failing.Map(kPageBytes).error(), Errno::kNoMemory);

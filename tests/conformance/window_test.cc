@@ -155,7 +155,7 @@ TEST_P(Window, AChildsHolesAreFilledThroughItsDescriptor) {
   }
   EXPECT_EQ(kernel_.CopyPage(message.child, live_, area_), Errno::kExists);
   EXPECT_EQ(child->ReadWord(live_), First(live_));
-  kernel_.CloseChild(message.child);
+  kernel_.CloseChild(message.child, {live_, kBytes});
   EXPECT_EQ(child->ReadWord(live_ + kPageBytes), First(live_ + kPageBytes));
   EXPECT_EQ(child->ReadWord(live_ + kBytes - kPageBytes), 0u);  // what nobody has filled
   ExpectMoves(live_, area_, kPages);  // the area is not the child's, so it is not shared
@@ -167,7 +167,7 @@ TEST_P(Window, AForkSharesAnAreaThatIsNotKeptFromChildren) {
   const uint64_t live = MapTarget(1), area = MapFilled(1);
   Activity& fork = Keep(world_->StartFork());
   const Message message = Next();
-  kernel_.CloseChild(message.child);
+  kernel_.CloseChild(message.child, {});
   fork.Wait();
   world_->TakeChild().reset();
   EXPECT_EQ(MovePages(live, area, 1).error, Errno::kBusy);

@@ -74,7 +74,7 @@ class ModelKernel final : public Kernel {
   void InterruptWait() override;
   // The model's children do not change their mappings: always kAgain.
   Result<Message> ReadChildMessage(int userfault) override;
-  void CloseChild(int userfault) override;
+  void CloseChild(int userfault, Range registered) override;
   Result<uint64_t> Scan(Range range, uint64_t required, uint64_t forbidden, uint64_t report,
                         std::span<PageRegion> regions, uint64_t* walk_end) override;
   Errno ReadEntries(uint64_t start, std::span<PageEntry> entries) override;

@@ -159,7 +159,7 @@ Result<Message> ModelKernel::ReadChildMessage(int) {
   return std::unexpected(Errno::kAgain);
 }
 
-void ModelKernel::CloseChild(int userfault) {
+void ModelKernel::CloseChild(int userfault, Range) {
   const std::lock_guard lock(machine_.mutex);
   for (auto& [action, child] : machine_.children)
     if (child.userfault == userfault) child.closed = true;
