@@ -8,6 +8,7 @@
 
 #include "drover/engine.h"
 #include "measure.h"
+#include "report/table.h"
 
 namespace drover::bench {
 
@@ -30,10 +31,7 @@ struct AgainstOfflineRow {
 
 struct AgainstOfflineReport {
   std::vector<AgainstOfflineRow> rows;
-  struct Skipped {
-    std::string row, reason;
-  };
-  std::vector<Skipped> skipped;
+  std::vector<report::Skipped> skipped;
 };
 
 // Takes memory blocks offline, and puts them online again, also when it is interrupted.

@@ -9,6 +9,7 @@
 #include "drover/engine.h"
 #include "floor.h"
 #include "migrators/copy_function.h"
+#include "report/table.h"
 
 namespace drover::bench {
 
@@ -38,10 +39,7 @@ struct CopyRow {
 
 struct CopyReport {
   std::vector<CopyRow> rows;
-  struct Skipped {
-    std::string row, reason;
-  };
-  std::vector<Skipped> skipped;
+  std::vector<report::Skipped> skipped;
 };
 
 // Both of `bytes`, written to, on these nodes. UnmapBuffers gives them back.

@@ -94,19 +94,10 @@ char* MapAligned(size_t bytes, bool huge, int node) {
 // Runs step(target, source) for every 2 MiB, shared out in contiguous parts.
 template <class Step>
 double Run(const Buffers& buffers, int threads, Step step) {
-  const double begin = Now();
-  const size_t steps = buffers.source_bytes / kStepBytes;
-  const auto part = [&](size_t first, size_t last) {
+  return InParts(buffers.source_bytes / kStepBytes, threads, [&](size_t first, size_t last) {
     for (size_t i = first; i < last; ++i)
       step(buffers.target + i * kStepBytes % buffers.target_bytes, buffers.source + i * kStepBytes);
-  };
-  std::vector<std::thread> others;
-  for (int t = 1; t < threads; ++t)
-    others.emplace_back(part, steps * static_cast<size_t>(t) / static_cast<size_t>(threads),
-                        steps * static_cast<size_t>(t + 1) / static_cast<size_t>(threads));
-  part(0, steps / static_cast<size_t>(threads));
-  for (auto& other : others) other.join();
-  return Now() - begin;
+  });
 }
 
 }  // namespace

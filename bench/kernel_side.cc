@@ -10,7 +10,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <thread>
 #include <vector>
 
 #include "kernel/types.h"
@@ -22,21 +21,6 @@ namespace {
 
 constexpr int kCollapse = 25;  // MADV_COLLAPSE
 constexpr int kCollapseTries = 5;
-
-// part(first, last) for contiguous parts of [0, count), each in a thread of its own. Returns the
-// seconds that it took.
-template <class Part>
-double InParts(size_t count, int threads, Part part) {
-  const double begin = Now();
-  std::vector<std::thread> others;
-  const auto border = [&](int t) {
-    return count * static_cast<size_t>(t) / static_cast<size_t>(threads);
-  };
-  for (int t = 1; t < threads; ++t) others.emplace_back(part, border(t), border(t + 1));
-  part(0, border(1));
-  for (auto& other : others) other.join();
-  return Now() - begin;
-}
 
 // The nodes of pages; false: the kernel tells none.
 bool LookUp(std::vector<void*>& pages, std::vector<int>* status) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <thread>
 #include <vector>
 
 namespace drover::bench {
@@ -63,5 +64,20 @@ class Confine {
  private:
   cpu_set_t before_;
 };
+
+// part(first, last) for contiguous parts of [0, count), each in a thread of its own. Returns the
+// seconds that it took.
+template <class Part>
+double InParts(size_t count, int threads, Part part) {
+  const double begin = Now();
+  const auto border = [&](int t) {
+    return count * static_cast<size_t>(t) / static_cast<size_t>(threads);
+  };
+  std::vector<std::thread> others;
+  for (int t = 1; t < threads; ++t) others.emplace_back(part, border(t), border(t + 1));
+  part(size_t{0}, border(1));
+  for (auto& other : others) other.join();
+  return Now() - begin;
+}
 
 }  // namespace drover::bench

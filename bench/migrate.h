@@ -11,6 +11,7 @@
 
 #include "drover/engine.h"
 #include "floor.h"
+#include "report/table.h"
 
 namespace drover::bench {
 
@@ -75,10 +76,7 @@ struct MigrateRow {
 struct MigrateReport {
   std::string copy_function;
   std::vector<MigrateRow> rows;
-  struct Skipped {
-    std::string row, reason;
-  };
-  std::vector<Skipped> skipped;
+  std::vector<report::Skipped> skipped;
   // Plain loop's time / floor's time, median, where it was asked for; below 0.95 is an error.
   double floor_check = 0;
 };

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "drover/engine.h"
+#include "report/table.h"
 
 namespace drover::bench {
 
@@ -48,10 +49,7 @@ struct StallRow {
 
 struct StallReport {
   std::vector<StallRow> rows;
-  struct Skipped {
-    std::string row, reason;
-  };
-  std::vector<Skipped> skipped;
+  std::vector<report::Skipped> skipped;
 };
 
 // The sides alternate, round by round; side none takes as long as the move before it.

@@ -25,6 +25,7 @@ struct ShownAs {
 };
 
 void AddRounds(CLI::App& command, int& rounds);
+void AddThreads(CLI::App& command, std::vector<int>& threads, const char* whose);
 // A table, or why there is none.
 using Measured = std::expected<report::Table, Error>;
 

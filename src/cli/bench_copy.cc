@@ -52,7 +52,7 @@ Measured MeasureCopy(const BenchCopyOptions& options) {
     report::AddPoint(&table.figure, row.page + ", " + row.migrator, static_cast<double>(row.batch),
                      row.gb_per_s);
   }
-  for (const auto& [row, reason] : report->skipped) table.skipped.push_back({row, reason});
+  table.skipped = report->skipped;
   return table;
 }
 

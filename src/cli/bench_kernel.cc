@@ -46,7 +46,6 @@ std::expected<void, Error> AddCalls(const KernelOptions& options, uint64_t total
                                     report::Table* table) {
   bench::MigrateOptions wanted;
   wanted.rounds = options.rounds;
-  wanted.progress = SayStep;
   const auto nodes = topology::ReadNodes("/").with_memory;
   const bool two = nodes.size() > 1;
   if (two) wanted.nodes = {nodes[0].id, nodes[1].id};
@@ -91,7 +90,7 @@ std::expected<void, Error> AddOfflining(const KernelOptions& options, uint64_t t
   auto report = bench::RunAgainstOffline(wanted);
   if (!report.has_value()) return std::unexpected(report.error());
   for (const auto& row : report->rows) table->rows.push_back(AgainstOfflineToJson(row));
-  for (const auto& [row, reason] : report->skipped) table->skipped.push_back({row, reason});
+  for (const auto& skipped : report->skipped) table->skipped.push_back(skipped);
   return {};
 }
 
@@ -155,10 +154,7 @@ void AddBenchKernel(CLI::App& bench, Chosen& chosen) {
       ->delimiter(',')
       ->check(CLI::IsMember({"4K", "2M", "4K-2M"}))
       ->capture_default_str();
-  kernel->add_option("--threads", options->threads, "CPUs for drover, and for the kernel's calls")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 16))
-      ->capture_default_str();
+  AddThreads(*kernel, options->threads, "CPUs for drover, and for the kernel's calls");
   kernel->add_option("--total", options->total, "bytes to move by calls")->capture_default_str();
   kernel
       ->add_option("--offline-total", options->offline_total,

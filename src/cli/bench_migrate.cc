@@ -88,7 +88,6 @@ report::Figure DrawnSpeeds(const report::Table& table, const BenchMigrateOptions
 Measured MeasureMigrate(const BenchMigrateOptions& options) {
   bench::MigrateOptions wanted = options.wanted;
   wanted.precopy = options.precopy.value();
-  wanted.progress = SayStep;
   const auto totals = SizesOf(options.totals, ParseTotal);
   if (!totals.has_value()) return std::unexpected(totals.error());
   const auto batches =
@@ -149,7 +148,8 @@ nlohmann::json RowToJson(const bench::MigrateRow& row, double max_stall_us) {
   return json;
 }
 
-std::expected<report::Table, Error> MeasureMigrations(const bench::MigrateOptions& options) {
+std::expected<report::Table, Error> MeasureMigrations(bench::MigrateOptions options) {
+  options.progress = SayStep;
   const auto report = bench::RunMigrate(options);
   if (!report.has_value()) return std::unexpected(report.error());
   report::Table table;
@@ -174,7 +174,7 @@ std::expected<report::Table, Error> MeasureMigrations(const bench::MigrateOption
     beside_kernel = beside_kernel || row.kernel.has_value();
   }
   table.columns = ColumnsOf(beside_kernel);
-  for (const auto& [row, reason] : report->skipped) table.skipped.push_back({row, reason});
+  table.skipped = report->skipped;
   return table;
 }
 
@@ -209,10 +209,7 @@ void AddBenchMigrate(CLI::App& bench, Chosen& chosen) {
       ->delimiter(',')
       ->check(CLI::IsMember({"4K", "2M", "4K-2M"}))
       ->capture_default_str();
-  migrate->add_option("--threads", options->threads, "CPUs that all engine threads share")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 16))
-      ->capture_default_str();
+  AddThreads(*migrate, options->threads, "CPUs that all engine threads share");
   migrate->add_option("--total", options->totals, "bytes to move, such as 64m or 4g")
       ->delimiter(',')
       ->capture_default_str();

@@ -9,9 +9,9 @@
 namespace drover::cli {
 
 nlohmann::json RowToJson(const bench::MigrateRow& row, double max_stall_us);
-// Runs them, and makes rows, columns and what was left out; the rest is the caller's.
-[[nodiscard]] std::expected<report::Table, Error> MeasureMigrations(
-    const bench::MigrateOptions& options);
+// Runs them, says its steps, and makes rows, columns and what was left out; the rest is the
+// caller's.
+[[nodiscard]] std::expected<report::Table, Error> MeasureMigrations(bench::MigrateOptions options);
 
 // --from, --to: where source and target lie.
 void AddBufferNodes(CLI::App& command, bench::BufferNodes& nodes);

@@ -50,7 +50,8 @@ std::expected<report::Table, Error> Beside(std::vector<nlohmann::json> published
   return table;
 }
 
-// Of the rows of this machine, and of all where nothing is comparable there.
+// A curve for each text of `curve`, published or of this machine; `x_key`: "bytes" is the page
+// size.
 void DrawSpeeds(report::Table* table, const std::string& curve, const std::string& x_key,
                 const std::string& x) {
   table->figure = {.title = table->title, .x = x, .y = "GB/s", .curves = {}};
@@ -68,7 +69,6 @@ void DrawSpeeds(report::Table* table, const std::string& curve, const std::strin
 
 Measured ByFolioSize(const PublishedOptions& options) {
   bench::MigrateOptions wanted = options.wanted;
-  wanted.progress = SayStep;
   const auto total = ParseTotal(options.total);
   if (!total.has_value()) return std::unexpected(total.error());
   for (const char* const page : {"4K", "2M"}) {
@@ -103,7 +103,6 @@ std::vector<size_t> BytesOf(const std::vector<int>& folios) {
 
 Measured ByFolios(const PublishedOptions& options) {
   bench::MigrateOptions wanted = options.wanted;
-  wanted.progress = SayStep;
   for (const std::string& word : options.batches) {
     const auto batch = ParseSize(word, kPageBytes);
     if (!batch.has_value()) return std::unexpected(batch.error());
@@ -123,7 +122,6 @@ Measured ByFolios(const PublishedOptions& options) {
 
 Measured ByThreads(const PublishedOptions& options) {
   bench::MigrateOptions wanted = options.wanted;
-  wanted.progress = SayStep;
   wanted.cases =
       bench::CasesOf({"2M"}, {"fresh"}, {kFolioBytes}, options.threads, BytesOf(options.folios));
   auto table = Beside(MultiThreaded(), wanted);
@@ -139,13 +137,7 @@ Measured ByThreads(const PublishedOptions& options) {
   return table;
 }
 
-void AddThreads(CLI::App& command, PublishedOptions& options) {
-  command.add_option("--threads", options.threads, "CPUs that all engine threads share")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 16))
-      ->capture_default_str();
-}
-
+constexpr const char* kCpus = "CPUs that all engine threads share";
 constexpr int kRfcFolios[] = {1, 8, 16, 32, 64, 256, 512, 1024, 2048, 8192};
 constexpr int kThreadedFolios[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 768, 1024};
 
@@ -194,7 +186,7 @@ void AddBenchPublished(CLI::App& bench, Chosen& chosen) {
   auto* const rfc1 = bench.add_subcommand(
       "rfc1", "speed by folio size and copy engine, as table 1 of the kernel's offload series");
   auto options = std::make_shared<PublishedOptions>();
-  AddThreads(*rfc1, *options);
+  AddThreads(*rfc1, options->threads, kCpus);
   rfc1->add_option("--channels", options->channels, "channels of the engine of that name")
       ->delimiter(',')
       ->check(CLI::Range(1, 8))
@@ -207,7 +199,7 @@ void AddBenchPublished(CLI::App& bench, Chosen& chosen) {
       "rfc2", "speed by how many folios are moved, as table 2 of the kernel's offload series");
   options = std::make_shared<PublishedOptions>();
   options->threads = {1, 2};
-  AddThreads(*rfc2, *options);
+  AddThreads(*rfc2, options->threads, kCpus);
   rfc2->add_option("--batch", options->batches, "4 KiB pages, or 64k, 2m, up to 16m")
       ->delimiter(',')
       ->capture_default_str();
@@ -217,7 +209,7 @@ void AddBenchPublished(CLI::App& bench, Chosen& chosen) {
   auto* const mt = bench.add_subcommand(
       "mt", "speed by pages and threads, as the tables of the multi-threaded series");
   options = std::make_shared<PublishedOptions>();
-  AddThreads(*mt, *options);
+  AddThreads(*mt, options->threads, kCpus);
   AddFolios(*mt, *options, kThreadedFolios);
   AddRest(*mt, options, ByThreads, chosen);
 }

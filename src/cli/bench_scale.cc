@@ -44,7 +44,6 @@ std::string SpreadOfEfficiency(const std::vector<nlohmann::json>& rows, const st
 
 Measured MeasureScale(const ScaleOptions& options) {
   bench::MigrateOptions wanted = options.wanted;
-  wanted.progress = SayStep;
   wanted.cases =
       bench::CasesOf(options.pages, {"fresh"}, {2u << 20}, options.threads, ScaleTotals());
   auto table = MeasureMigrations(wanted);
@@ -79,10 +78,7 @@ void AddBenchScale(CLI::App& bench, Chosen& chosen) {
       ->delimiter(',')
       ->check(CLI::IsMember({"4K", "2M"}))
       ->capture_default_str();
-  scale->add_option("--threads", options->threads, "CPUs that all engine threads share")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 16))
-      ->capture_default_str();
+  AddThreads(*scale, options->threads, "CPUs that all engine threads share");
   AddBufferNodes(*scale, options->wanted.nodes);
   AddRounds(*scale, options->wanted.rounds);
   AddShownAs(*scale, options->shown, "the efficiency");

@@ -10,6 +10,13 @@ void AddRounds(CLI::App& command, int& rounds) {
       ->capture_default_str();
 }
 
+void AddThreads(CLI::App& command, std::vector<int>& threads, const char* whose) {
+  command.add_option("--threads", threads, whose)
+      ->delimiter(',')
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str();
+}
+
 void AddShownAs(CLI::App& command, ShownAs& shown, const std::string& drawn) {
   if (!drawn.empty())
     command.add_option("--figure", shown.figure,

@@ -88,7 +88,7 @@ report::Table StallTable(const bench::StallReport& report) {
                    {"preempted", "{windows_preempted}"},
                    {"left", "{over_budget_pages}"}};
   for (const auto& row : report.rows) table.rows.push_back(StallRowToJson(row));
-  for (const auto& [row, reason] : report.skipped) table.skipped.push_back({row, reason});
+  table.skipped = report.skipped;
   table.figure = Drawn(report.rows);
   return table;
 }

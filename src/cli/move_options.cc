@@ -201,7 +201,7 @@ void AddMoveOptions(CLI::App& move, MoveOptions& options) {
           "CPU's first touch of a page is dear, such as guests without nested paging, and "
           "not below a seccomp filter. fill, kernel-fill: the same by UFFDIO_COPY, to pages "
           "that need not be there, nor be zeroed, before. auto tries which is fastest")
-      ->check(CLI::IsMember({"auto", "program", "kernel", "fill", "kernel-fill"}))
+      ->check(CLI::IsMember(report::CopyThroughNames()))
       ->capture_default_str();
   move.add_option("--mode", options.mode,
                   "pages that are busy for a moment: async does not try them again, "

@@ -181,11 +181,6 @@ bool IsLeft(const Batch& batch, const Folio& folio) {
   return !folio.copied && batch.side[PageOf(batch, folio)] != Side::kNone;
 }
 
-// A change of the program's mappings is under way: nothing can be filled or moved meanwhile.
-bool IsChanging(Engine& engine) {
-  return engine.kernel.ZeroPage(engine.spare_page) == kernel::Errno::kAgain;
-}
-
 // One by itself, `tries_left` times in a window. A target that cannot be made is none: then the
 // original goes back.
 void CopyOne(Engine& engine, Folio& folio, uint32_t* tries_left) {

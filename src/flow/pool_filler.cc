@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "migrators/copy_by_kernel.h"
+#include "migrators/copy_function.h"
 
 namespace drover::flow {
 
@@ -28,7 +29,7 @@ bool PoolFiller::FillStep(uint64_t target, uint64_t source, uint64_t length_byte
     if (answer.bytes > 0) continue;  // why it has stopped the next call says
     // It is there already: an application's mlockall has filled it, or this is the second time.
     if (answer.error != Errno::kExists) return false;
-    migrators::CopyPlainly(target + done, source + done, kPageBytes);
+    migrators::CopyByRepMovsb(target + done, source + done, kPageBytes);
     done += kPageBytes;
   }
   return true;

@@ -86,8 +86,7 @@ void Release(Engine& engine) {
   (void)UnwatchPool(engine);
   engine.lock.Lock();
   // What the application has carried away by mremap is still registered, and its event may come
-  // only now: the kernel raises it after the mapping has moved. Till it is read every call of this
-  // kind says kAgain; the spare page is registered nowhere, so nothing is filled.
+  // only now: the kernel raises it after the mapping has moved. IsChanging till it is read.
   uint32_t followed = 0;
   for (bool changing = true; changing || followed < batch.followed_count;) {
     for (; followed < batch.followed_count; ++followed) {
@@ -95,7 +94,7 @@ void Release(Engine& engine) {
       LetGoOfGrowth(engine, batch.followed[followed]);
     }
     Drain(engine);
-    changing = engine.kernel.ZeroPage(engine.spare_page) == Errno::kAgain;
+    changing = IsChanging(engine);
   }
   if (batch.follows_more) LetGoOfAll(engine);
   batch.guarded = false;

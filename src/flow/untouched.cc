@@ -33,15 +33,12 @@ void Use(Engine& engine, CopyThrough way) {
 class TrialMemory {
  public:
   explicit TrialMemory(Engine& engine) : engine_(engine) {
-    // (An application's mlockall may fill what is mapped.)
     if (!engine.headroom.Grants(engine.kernel, {-1}, kBytes)) return;
-    const auto mapped = engine.kernel.Map(kBytes);
+    const auto mapped = MapOwn(engine.kernel, kBytes);
     if (!mapped.has_value()) return;
-    room_ = {*mapped, kBytes};
+    room_ = *mapped;
     sources_ = room_.start, targets_ = sources_ + kBytes / 2;
-    ready_ = engine.kernel.Advise(room_, Advice::kDontFork) == Errno::kOk &&
-             engine.kernel.Advise(room_, Advice::kNoHugePage) == Errno::kOk &&
-             engine.kernel.Unlock(room_) == Errno::kOk;
+    ready_ = engine.kernel.Advise(room_, Advice::kNoHugePage) == Errno::kOk;
   }
   ~TrialMemory() {
     if (!room_.empty()) engine_.kernel.Unmap(room_);

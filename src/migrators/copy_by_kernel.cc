@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "kernel/raw_syscall.h"
+#include "migrators/copy_function.h"
 
 namespace drover::migrators {
 namespace {
@@ -58,17 +59,13 @@ bool CopyBuffer::Write(uint64_t target, uint64_t length_bytes) const {
   return Transfer(__NR_process_vm_writev, self_, start(), target, length_bytes);
 }
 
-void CopyPlainly(uint64_t target, uint64_t source, uint64_t length_bytes) {
-  asm volatile("rep movsb" : "+D"(target), "+S"(source), "+c"(length_bytes) : : "memory");
-}
-
 void CopyByKernel(uint64_t target, uint64_t source, uint64_t length_bytes) {
   const CopyBuffer buffer;
   constexpr uint64_t kMost = kCopyByKernelStepBytes;
   for (uint64_t at = 0; at < length_bytes; at += kMost) {
     const uint64_t step = length_bytes - at < kMost ? length_bytes - at : kMost;
     if (!buffer.Read(source + at, step) || !buffer.Write(target + at, step))
-      CopyPlainly(target + at, source + at, step);
+      CopyByRepMovsb(target + at, source + at, step);
   }
 }
 

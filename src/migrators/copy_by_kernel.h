@@ -44,7 +44,4 @@ class CopyBuffer {
 // As a CopyFunction. What the kernel refuses is copied plainly.
 void CopyByKernel(uint64_t target, uint64_t source, uint64_t length_bytes);
 
-// A copy with nothing to find out about the CPU; for what is not worth more.
-void CopyPlainly(uint64_t target, uint64_t source, uint64_t length_bytes);
-
 }  // namespace drover::migrators

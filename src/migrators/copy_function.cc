@@ -13,10 +13,6 @@ constexpr std::string_view kNames[] = {"stream-128", "stream-256", "stream-512",
                                        "plain-256",  "plain-512",  "rep-movsb",  "memcpy"};
 static_assert(std::size(kNames) == kCopyWayCount);
 
-void CopyByRepMovsb(uint64_t target, uint64_t source, uint64_t length_bytes) {
-  asm volatile("rep movsb" : "+D"(target), "+S"(source), "+c"(length_bytes) : : "memory");
-}
-
 #if __STDC_HOSTED__
 void CopyByMemcpy(uint64_t target, uint64_t source, uint64_t length_bytes) {
   __builtin_memcpy(reinterpret_cast<void*>(target), reinterpret_cast<const void*>(source),
@@ -51,6 +47,10 @@ uint32_t VectorBits() {
 }
 
 }  // namespace
+
+void CopyByRepMovsb(uint64_t target, uint64_t source, uint64_t length_bytes) {
+  asm volatile("rep movsb" : "+D"(target), "+S"(source), "+c"(length_bytes) : : "memory");
+}
 
 std::string_view NameOf(CopyWay way) {
   return kNames[static_cast<uint32_t>(way)];

@@ -35,6 +35,9 @@ struct CopyWays {
 // What this machine has not is as the house has chosen.
 [[nodiscard]] CopyFunctions FunctionsOf(const CopyWays& ways, const CopyFunctions& house);
 
+// One with nothing to find out about the CPU.
+void CopyByRepMovsb(uint64_t target, uint64_t source, uint64_t length_bytes);
+
 // The widest non-temporal one: what is used as long as nobody has measured.
 [[nodiscard]] CopyWay DefaultCopyWay();
 [[nodiscard]] inline CopyFunction FastestCopyFunction() {

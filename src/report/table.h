@@ -23,6 +23,11 @@ struct Pivot {
   std::string side;                      // only rows of this "side"; empty: all
 };
 
+// What could not be measured, and why.
+struct Skipped {
+  std::string row, reason;
+};
+
 struct Table {
   std::string name;             // of the benchmark: "migrate"
   std::string title;            // what is measured, a few words
@@ -31,9 +36,6 @@ struct Table {
   std::vector<nlohmann::json> rows = {};
   std::vector<Column> columns = {};
   std::vector<Pivot> pivots = {};
-  struct Skipped {
-    std::string row, reason;
-  };
   std::vector<Skipped> skipped = {};
   std::vector<std::string> notes = {};  // what follows from the rows
   Figure figure = {};

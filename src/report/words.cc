@@ -291,6 +291,10 @@ const char* WordsOf(flow::CopyThrough way) {
   return kCopyThrough[static_cast<uint32_t>(way)];
 }
 
+std::vector<std::string> CopyThroughNames() {
+  return {std::begin(kCopyThrough), std::end(kCopyThrough)};
+}
+
 flow::CopyThrough CopyThroughOf(const std::string& words) {
   for (uint32_t i = 0; i < std::size(kCopyThrough); ++i)
     if (words == kCopyThrough[i]) return static_cast<flow::CopyThrough>(i);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "flow/job.h"
 #include "flow/self_test.h"
@@ -26,6 +27,7 @@ struct StandBackWords {
 StandBackWords WordsOf(flow::StandBackFrom from);
 const char* WordsOf(flow::SelfTestStep step);
 const char* WordsOf(flow::CopyThrough way);
+std::vector<std::string> CopyThroughNames();
 // The way of that name; kAuto also for what is none.
 flow::CopyThrough CopyThroughOf(const std::string& words);
 // The name of an x86-64 system call that the engine makes, or its number.
