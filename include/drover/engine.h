@@ -133,8 +133,9 @@ struct MoveRequest {
   // through a reference that nobody sees (MSG_ZEROCOPY, vmsplice, a driver that is late), and would
   // then read or write what has its place there now. The memory must not be in such use.
   bool reuse = false;
-  // What is in small pages becomes huge, where all of a 2 MiB slot is there, behind the move and by
-  // the kernel (MADV_COLLAPSE, Linux 6.1). See MoveResult::gathered.
+  // What is in small pages becomes huge, where all of a 2 MiB slot is there, by the kernel
+  // (MADV_COLLAPSE, Linux 6.1): behind the move, or with Target::Same() in its place, because it
+  // takes fresh memory; pages are then counted in pages_by_kernel_path. See MoveResult::gathered.
   PageSize page_size = PageSize::kKeep;
   // Touch nothing: the result says what would become of each page, by which path, and why not.
   bool plan_only = false;

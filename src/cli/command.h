@@ -21,6 +21,7 @@ void AddOff(CLI::App& app, Chosen& chosen);
 void AddPages(CLI::App& app, Chosen& chosen);
 void AddTopo(CLI::App& app, Chosen& chosen);
 void AddMove(CLI::App& app, Chosen& chosen);
+void AddExchange(CLI::App& app, Chosen& chosen);
 void AddJobs(CLI::App& app, Chosen& chosen);
 void AddMigrators(CLI::App& app, Chosen& chosen);
 void AddTune(CLI::App& app, Chosen& chosen);

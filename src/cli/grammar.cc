@@ -21,6 +21,7 @@ void AddGrammar(CLI::App& app, Chosen& chosen) {
   AddTopo(app, chosen);
   AddPages(app, chosen);
   AddMove(app, chosen);
+  AddExchange(app, chosen);
   AddJobs(app, chosen);
   AddOff(app, chosen);
   AddMigrators(app, chosen);

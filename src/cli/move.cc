@@ -1,4 +1,6 @@
 // drover move: moves the memory of processes.
+#include "cli/move.h"
+
 #include <fmt/format.h>
 #include <signal.h>
 
@@ -128,6 +130,8 @@ int Work(const MoveOptions& options, const flow::Job& job, const topology::Nodes
   return ShowSeveral(options, rows, cut_short);
 }
 
+}  // namespace
+
 int Move(const MoveOptions& options) {
   // From the first moment on: on a busy machine a look at a large process takes its time, too.
   StopOnInterrupt();
@@ -144,8 +148,6 @@ int Move(const MoveOptions& options) {
   jobs::Desk desk(steering, false);
   return Work(options, *job, nodes, *members, desk);
 }
-
-}  // namespace
 
 void AddMove(CLI::App& app, Chosen& chosen) {
   auto* move = app.add_subcommand("move", "move the memory of processes while they run");

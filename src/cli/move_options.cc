@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cli/exchange.h"
 #include "cli/shared_part.h"
 #include "cli/sizes.h"
 #include "control/agents.h"
@@ -25,6 +26,21 @@ std::expected<void, Error> ParseEnginesOf(const MoveOptions& options, int pid, f
   return library::ParseEngines(options.migrator, (*marker)->plugins, job);
 }
 
+// Where to, and of what.
+std::expected<void, Error> Place(const MoveOptions& options, int pid, const topology::Nodes& nodes,
+                                 flow::Job* job) {
+  if (!options.with.empty()) return PlaceExchange(options, pid, nodes, job);
+  const auto placement = PlacementOf(options.to, options.from, nodes);
+  if (!placement.has_value()) return std::unexpected(placement.error());
+  job->placement = *placement;
+  if (options.range.empty()) return {};
+  const auto ranges = ParseRanges(options.range);
+  if (!ranges.has_value()) return std::unexpected(ranges.error());
+  job->range_count = static_cast<uint32_t>(ranges->size());
+  std::copy(ranges->begin(), ranges->end(), job->ranges);
+  return {};
+}
+
 // --rate, --cpu and --for.
 std::expected<void, Error> SetBounds(const MoveOptions& options, flow::Job* job) {
   const auto rate = ParseRate(options.rate);
@@ -39,14 +55,91 @@ std::expected<void, Error> SetBounds(const MoveOptions& options, flow::Job* job)
   return {};
 }
 
+// How: what each command that moves pages takes.
+void AddHow(CLI::App& command, MoveOptions& options) {
+  command
+      .add_option("--batch", options.batch,
+                  "pages that are absent at once: a number of 4 KiB pages, or 64k, 2m, up to 16m")
+      ->capture_default_str();
+  command
+      .add_option("--max-stall", options.max_stall,
+                  "how long the program may wait for a page at most, while a CPU is free for the "
+                  "engine: 200us, 2ms, none; batches are made so small. Huge pages that take "
+                  "longer stay, and the report says what would do")
+      ->capture_default_str();
+  command.add_flag("--over-budget", options.over_budget,
+                   "with --max-stall: move those huge pages all the same");
+  AddPrecopyFlag(command, options.precopy);
+  command
+      .add_option("--rate", options.rate,
+                  "move at most so much a second: 500M/s; with several processes, in all")
+      ->capture_default_str();
+  command
+      .add_option("--cpu", options.cpu,
+                  "let the engine's thread use at most this share of one CPU: 50%. (Copy threads "
+                  "run where a CPU is idle, and do not count)")
+      ->capture_default_str();
+  command
+      .add_option("--for", options.time,
+                  "begin no more batches after this time: 90s, 10m, 2h. What has not had its turn "
+                  "is `not moved`, and another move goes on there")
+      ->capture_default_str();
+  command
+      .add_option(
+          "--migrator", options.migrator,
+          "copy engines that share each batch, separated by commas: serial; auto: what `drover "
+          "tune` "
+          "has found to be best, by size and reason; threads:N (up to 16): "
+          "N threads, of which all but one run on idle CPUs only, fewer where fewer are idle; "
+          "channels:N (up to 8): a DMA engine in software; for tests null (with --verify), and "
+          "fault:KIND[:over=ENGINE]: fail, fail-all, refuse, late, hang, or with --verify lie, "
+          "short, flip")
+      ->capture_default_str();
+  command
+      .add_option(
+          "--reason", options.reason,
+          "a label for the move, by which copy engines can be chosen: " + library::ReasonNames())
+      ->capture_default_str();
+  command.add_flag(
+      "--dry-run", options.dry_run,
+      "touch nothing: say which pages would move by which path, how long it would take "
+      "(tried out on memory of drover's own), and what would stay and why");
+  command
+      .add_option(
+          "--copy-through", options.copy_through,
+          "how small pages are copied. program: through the mapping that the program has; "
+          "kernel: through the kernel's own, by process_vm_readv(2), for machines where a "
+          "CPU's first touch of a page is dear, such as guests without nested paging, and "
+          "not below a seccomp filter. fill, kernel-fill: the same by UFFDIO_COPY, to pages "
+          "that need not be there, nor be zeroed, before. auto tries which is fastest")
+      ->check(CLI::IsMember(report::CopyThroughNames()))
+      ->capture_default_str();
+  command
+      .add_option("--mode", options.mode,
+                  "pages that are busy for a moment: async does not try them again, "
+                  "sync_light three times within 7 ms, sync up to seven times within "
+                  "--retry-for. No page is kept away for it")
+      ->check(CLI::IsMember({"async", "sync_light", "sync"}))
+      ->capture_default_str();
+  command
+      .add_option("--retry-for", options.retry_for_s,
+                  "how long --mode sync goes on trying: 500ms, 2s, 1m; a plain number is seconds")
+      ->transform(
+          CLI::AsNumberWithUnit(std::map<std::string, double>{{"ms", 0.001}, {"s", 1}, {"m", 60}}))
+      ->option_text("TIME [1s]");
+  command.add_flag("--detach", options.detach,
+                   "go on in the background, and say the job's number: `drover jobs` shows how it "
+                   "stands, and its report when it has ended");
+  command.add_flag("--json", options.json, "one JSON document on stdout");
+}
+
 }  // namespace
 
 std::expected<flow::Job, Error> JobOf(const MoveOptions& options, int pid,
                                       const topology::Nodes& nodes) {
   flow::Job job;
-  const auto placement = PlacementOf(options.to, options.from, nodes);
-  if (!placement.has_value()) return std::unexpected(placement.error());
-  job.placement = *placement;
+  if (const auto placed = Place(options, pid, nodes, &job); !placed.has_value())
+    return std::unexpected(placed.error());
   const auto batch = ParseSize(options.batch, kPageBytes);
   if (!batch.has_value()) return std::unexpected(batch.error());
   if (const auto checked = library::CheckBatch(*batch); !checked.has_value())
@@ -66,8 +159,8 @@ std::expected<flow::Job, Error> JobOf(const MoveOptions& options, int pid,
   job.plan_only = options.dry_run;
   job.verify = options.verify;
   job.unshare = options.unshare;
-  job.reuse = options.reuse;
-  if (job.reuse && !job.placement.same)
+  job.reuse = options.reuse || job.exchange.on;
+  if (options.reuse && !job.placement.same)
     return std::unexpected(
         Error{Error::Kind::kUsage,
               "--reuse goes with --to same: what is left on one node is no target on another"});
@@ -89,12 +182,6 @@ std::expected<flow::Job, Error> JobOf(const MoveOptions& options, int pid,
     return std::unexpected(parsed.error());
   if (const auto checked = library::CheckEngines(job); !checked.has_value())
     return std::unexpected(checked.error());
-  if (!options.range.empty()) {
-    const auto ranges = ParseRanges(options.range);
-    if (!ranges.has_value()) return std::unexpected(ranges.error());
-    job.range_count = static_cast<uint32_t>(ranges->size());
-    std::copy(ranges->begin(), ranges->end(), job.ranges);
-  }
   return job;
 }
 
@@ -124,45 +211,7 @@ void AddMoveOptions(CLI::App& move, MoveOptions& options) {
   move.add_option("--range", options.range,
                   "only these addresses: start-end or start+size, separated by commas. In a named "
                   "range file and shared pages are asked for as well");
-  move.add_option("--batch", options.batch,
-                  "pages that are absent at once: a number of 4 KiB pages, or 64k, 2m, up to 16m")
-      ->capture_default_str();
-  move.add_option("--max-stall", options.max_stall,
-                  "how long the program may wait for a page at most, while a CPU is free for the "
-                  "engine: 200us, 2ms, none; batches are made so small. Huge pages that take "
-                  "longer stay, and the report says what would do")
-      ->capture_default_str();
-  move.add_flag("--over-budget", options.over_budget,
-                "with --max-stall: move those huge pages all the same");
-  AddPrecopyFlag(move, options.precopy);
-  move.add_option("--rate", options.rate,
-                  "move at most so much a second: 500M/s; with several processes, in all")
-      ->capture_default_str();
-  move.add_option("--cpu", options.cpu,
-                  "let the engine's thread use at most this share of one CPU: 50%. (Copy threads "
-                  "run where a CPU is idle, and do not count)")
-      ->capture_default_str();
-  move.add_option("--for", options.time,
-                  "begin no more batches after this time: 90s, 10m, 2h. What has not had its turn "
-                  "is `not moved`, and another move goes on there")
-      ->capture_default_str();
-  move.add_option(
-          "--migrator", options.migrator,
-          "copy engines that share each batch, separated by commas: serial; auto: what `drover "
-          "tune` "
-          "has found to be best, by size and reason; threads:N (up to 16): "
-          "N threads, of which all but one run on idle CPUs only, fewer where fewer are idle; "
-          "channels:N (up to 8): a DMA engine in software; for tests null (with --verify), and "
-          "fault:KIND[:over=ENGINE]: fail, fail-all, refuse, late, hang, or with --verify lie, "
-          "short, flip")
-      ->capture_default_str();
-  move.add_option(
-          "--reason", options.reason,
-          "a label for the move, by which copy engines can be chosen: " + library::ReasonNames())
-      ->capture_default_str();
-  move.add_flag("--dry-run", options.dry_run,
-                "touch nothing: say which pages would move by which path, how long it would take "
-                "(tried out on memory of drover's own), and what would stay and why");
+  AddHow(move, options);
   move.add_flag("--verify", options.verify,
                 "compare each copy with its original before the program sees it, and look for "
                 "writes that a driver makes to originals up to 100 ms later; what is found is "
@@ -188,40 +237,27 @@ void AddMoveOptions(CLI::App& move, MoveOptions& options) {
           "overwrite what has its place there by now")
       ->excludes("--verify");
   move.add_option("--page-size", options.page_size,
-                  "keep; or behind the move make huge pages of small ones, where all of a 2 MiB "
+                  "keep; or behind the move (with --to same: in its place) make huge pages of "
+                  "small ones, where all of a 2 MiB "
                   "slot is there: huge, or auto, only where the system's policy for that memory "
                   "wants them. The kernel does it (MADV_COLLAPSE), a millisecond or so for each, "
                   "in which the program may wait: see --max-stall. Huge pages are never split")
       ->check(CLI::IsMember({"keep", "auto", "huge"}))
       ->capture_default_str();
-  move.add_option(
-          "--copy-through", options.copy_through,
-          "how small pages are copied. program: through the mapping that the program has; "
-          "kernel: through the kernel's own, by process_vm_readv(2), for machines where a "
-          "CPU's first touch of a page is dear, such as guests without nested paging, and "
-          "not below a seccomp filter. fill, kernel-fill: the same by UFFDIO_COPY, to pages "
-          "that need not be there, nor be zeroed, before. auto tries which is fastest")
-      ->check(CLI::IsMember(report::CopyThroughNames()))
-      ->capture_default_str();
-  move.add_option("--mode", options.mode,
-                  "pages that are busy for a moment: async does not try them again, "
-                  "sync_light three times within 7 ms, sync up to seven times within "
-                  "--retry-for. No page is kept away for it")
-      ->check(CLI::IsMember({"async", "sync_light", "sync"}))
-      ->capture_default_str();
-  move.add_option("--retry-for", options.retry_for_s,
-                  "how long --mode sync goes on trying: 500ms, 2s, 1m; a plain number is seconds")
-      ->transform(
-          CLI::AsNumberWithUnit(std::map<std::string, double>{{"ms", 0.001}, {"s", 1}, {"m", 60}}))
-      ->option_text("TIME [1s]");
-  move.add_flag("--detach", options.detach,
-                "go on in the background, and say the job's number: `drover jobs` shows how it "
-                "stands, and its report when it has ended");
-  move.add_flag("--json", options.json, "one JSON document on stdout");
-  move.footer(
-      "Without --range the process's private memory is moved: heap, stacks, anonymous mappings,\n"
-      "and what it has written of private file mappings; with --shared all else as well.\n"
-      "Example: drover move 4711 --to 1");
+}
+
+void AddExchangeOptions(CLI::App& exchange, MoveOptions& options) {
+  options.command = "exchange";
+  exchange.add_option("PID", options.pids, "the process")
+      ->required()
+      ->expected(1)
+      ->check(CLI::PositiveNumber);
+  exchange
+      .add_option("--range", options.range,
+                  "the one side: start-end or start+size, several separated by commas")
+      ->required();
+  exchange.add_option("--with", options.with, "the other side, in the same way")->required();
+  AddHow(exchange, options);
 }
 
 }  // namespace drover::cli

@@ -1,4 +1,4 @@
-// What `drover move` is told on the command line.
+// What `drover move` and `drover exchange` are told on the command line.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -17,6 +17,8 @@ struct MoveOptions {
   std::vector<int> pids;
   int tree = 0;        // and all that descend from it; 0: not given
   std::string cgroup;  // and all that it holds
+  std::string command = "move";
+  std::string with;  // of `exchange`: the other side's ranges
   std::string to, from, range, batch = "2m", max_stall = "500us", migrator = "serial",
                                mode = "sync_light", reason = "syscall", rate = "none", cpu = "none",
                                time = "none", page_size = "keep", copy_through = "auto";
@@ -30,6 +32,7 @@ struct MoveOptions {
 };
 
 void AddMoveOptions(CLI::App& move, MoveOptions& options);
+void AddExchangeOptions(CLI::App& exchange, MoveOptions& options);
 
 // The job for this process: what its agent can do is looked up there.
 [[nodiscard]] std::expected<flow::Job, Error> JobOf(const MoveOptions& options, int pid,

@@ -44,7 +44,7 @@ int ShowPlan(const MoveOptions& options, const Row& row) {
   }
   const report::Plan shown = PlanOf(options, row.process.pid, plan);
   if (options.json) {
-    auto document = JsonHead("move");
+    auto document = JsonHead(options.command);
     document["pid"] = row.process.pid;
     document["dry_run"] = true;
     document.update(report::PlanToJson(shown));
@@ -146,7 +146,7 @@ report::ProcessRow RowOf(const Row& row) {
 }
 
 int ShowPlans(const MoveOptions& options, const std::vector<Row>& rows, bool cut_short) {
-  auto document = JsonHead("move");
+  auto document = JsonHead(options.command);
   document["dry_run"] = true;
   document["processes"] = nlohmann::json::array();
   for (const Row& row : rows) {
@@ -174,7 +174,7 @@ int ShowOne(const MoveOptions& options, const Row& row) {
   if (options.dry_run) return ShowPlan(options, row);
   const MoveResult shown = library::ResultOf(row.moved->result, row.moved->job);
   if (options.json) {
-    auto document = JsonHead("move");
+    auto document = JsonHead(options.command);
     document["pid"] = row.process.pid;
     document.update(report::MoveToJson(shown, row.moved->seen));
     PrintJson(document);
@@ -201,7 +201,7 @@ int ShowSeveral(const MoveOptions& options, const std::vector<Row>& rows, bool c
   if (code == kExitInterrupted) sum.ended_by = flow::Trouble::kCancelled;
   const MoveResult together = library::ResultOf(sum, job);
   if (options.json) {
-    auto document = JsonHead("move");
+    auto document = JsonHead(options.command);
     document.update(report::JobToJson(shown, together));
     PrintJson(document);
   } else {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 #include <vector>
@@ -27,9 +28,16 @@ std::expected<void, Error> CheckRanges(LinuxKernel& kernel, int pid, const flow:
   return {};
 }
 
-// Bytes that would have to come to each target node.
-std::map<int, uint64_t> BytesToCome(LinuxKernel& kernel, const flow::Job& job) {
-  std::map<int, uint64_t> coming;
+// In which of the job's ranges; range_count: in none.
+uint32_t RangeOf(const flow::Job& job, uint64_t page) {
+  uint32_t i = 0;
+  while (i < job.range_count && !job.ranges[i].Contains(page)) ++i;
+  return i;
+}
+
+// Calls visit(range, node) for each page that the job asks for.
+template <class Visit>
+void ForEachAsked(LinuxKernel& kernel, const flow::Job& job, const Visit& visit) {
   std::vector<kernel::PageRegion> regions(4096);
   std::vector<uint64_t> addresses;
   std::vector<int32_t> node_of;
@@ -37,7 +45,7 @@ std::map<int, uint64_t> BytesToCome(LinuxKernel& kernel, const flow::Job& job) {
       job.AsksForFiles() ? kernel::kPageZero : kernel::kPageFile | kernel::kPageZero;
   for (uint64_t at = 0;;) {
     const auto mapping = kernel.NextMapping(at);
-    if (!mapping.has_value()) return coming;
+    if (!mapping.has_value()) return;
     at = mapping->range.end();
     if (mapping->special || (mapping->shared && !job.AsksForFiles())) continue;
     uint64_t walk_end = mapping->range.start;
@@ -46,23 +54,32 @@ std::map<int, uint64_t> BytesToCome(LinuxKernel& kernel, const flow::Job& job) {
       if (!found.has_value() || walk_end <= left.start) break;
       for (uint64_t k = 0; k < *found; ++k) {
         addresses.clear();
-        for (uint64_t page = regions[k].start; page < regions[k].end; page += kPageBytes) {
-          bool asked = job.range_count == 0;
-          for (uint32_t i = 0; i < job.range_count; ++i)
-            asked = asked || job.ranges[i].Contains(page);
-          if (asked) addresses.push_back(page);
-        }
+        for (uint64_t page = regions[k].start; page < regions[k].end; page += kPageBytes)
+          if (job.range_count == 0 || RangeOf(job, page) < job.range_count)
+            addresses.push_back(page);
         node_of.assign(addresses.size(), -1);
         if (addresses.empty() || kernel.QueryNodes(addresses, node_of) != kernel::Errno::kOk)
           continue;
-        for (const int32_t node : node_of) {
-          if (node < 0 || node >= static_cast<int32_t>(flow::kNodesMax)) continue;
-          const int16_t target = job.placement.target_of[node];
-          if (target >= 0 && target != node) coming[target] += kPageBytes;
-        }
+        for (size_t i = 0; i < addresses.size(); ++i)
+          if (node_of[i] >= 0 && node_of[i] < static_cast<int32_t>(flow::kNodesMax))
+            visit(RangeOf(job, addresses[i]), node_of[i]);
       }
     }
   }
+}
+
+// Bytes that would have to come to each target node; of an exchange: more than leave it.
+std::map<int, uint64_t> BytesToCome(LinuxKernel& kernel, const flow::Job& job) {
+  std::map<int, uint64_t> coming, going;
+  ForEachAsked(kernel, job, [&](uint32_t range, int32_t node) {
+    const int16_t target = job.TargetOf(range, node);
+    if (target < 0 || target == node) return;
+    coming[target] += kPageBytes;
+    going[node] += kPageBytes;
+  });
+  for (auto& [node, bytes] : coming)
+    if (job.exchange.on) bytes -= std::min(bytes, going[node]);
+  return coming;
 }
 
 std::expected<void, Error> CheckNodes(LinuxKernel& kernel, const flow::Job& job) {
@@ -89,6 +106,18 @@ std::expected<void, Error> CheckGroup(LinuxKernel& kernel, int pid, const flow::
 }
 
 }  // namespace
+
+std::map<int, uint64_t> PagesByNode(int pid, const std::vector<Range>& ranges) {
+  std::map<int, uint64_t> pages;
+  LinuxKernel kernel;
+  if (kernel.OpenProcess(pid) != kernel::Errno::kOk) return pages;
+  flow::Job job;
+  job.range_count = static_cast<uint32_t>(ranges.size());
+  std::copy(ranges.begin(), ranges.end(), job.ranges);
+  ForEachAsked(kernel, job, [&](uint32_t, int32_t node) { ++pages[node]; });
+  kernel.Close();
+  return pages;
+}
 
 std::map<int, Need> MemoryNeeded(int pid, const flow::Job& job) {
   std::map<int, Need> needs;

@@ -3,6 +3,7 @@
 
 #include <expected>
 #include <map>
+#include <vector>
 
 #include "drover/engine.h"
 #include "flow/job.h"
@@ -13,6 +14,10 @@ namespace drover::cli {
 // Every named range holds mapped memory, and the targets have room for what would come.
 [[nodiscard]] std::expected<void, Error> CheckRangesAndMemory(int pid, const flow::Job& job,
                                                               const topology::Nodes& nodes);
+
+// How many pages of these ranges (at most flow::kRangesMax) are on each node; empty where the
+// process may not be looked at.
+std::map<int, uint64_t> PagesByNode(int pid, const std::vector<Range>& ranges);
 
 // What a job needs on each node that is named as its target, and what is free there. Empty for
 // `--to same`, and where it goes to several nodes in proportion.

@@ -54,6 +54,7 @@ struct Batch {
   uint64_t page_count = 0;
   bool huge = false;  // all of it whole huge pages
   Node target;        // invalid: the node where each page is
+  Node source;        // where all of them are; invalid: on several, or there is only one
   uint64_t area = 0;  // isolation area and pool, same layout as `live`
   uint64_t pool = 0;
   uint64_t other_pool = 0;  // the same again; 0: there is none

@@ -1,5 +1,7 @@
 #include "flow/collect.h"
 
+#include "flow/gather.h"
+#include "flow/kernel_path.h"
 #include "flow/unlike.h"
 
 namespace drover::flow {
@@ -41,6 +43,15 @@ uint64_t Collector::forbidden() const {
   return engine_.job->AsksForFiles() ? kPageZero : kPageFile | kPageZero;
 }
 
+// (They are sorted and disjoint.)
+uint32_t Collector::RangeBehind(uint64_t at) const {
+  const Job& job = *engine_.job;
+  uint32_t i = 0;
+  const auto other = [&] { return side_ != Exchange::kBoth && job.exchange.side_of[i] != side_; };
+  while (i < job.range_count && (job.ranges[i].end() <= at || other())) ++i;
+  return i;
+}
+
 bool Collector::NextStretch() {
   for (;;) {
     const auto mapping = engine_.kernel.NextMapping(at_);
@@ -53,9 +64,7 @@ bool Collector::NextStretch() {
     if (part.start < at_) part = {at_, part.end() - at_};
     const Job& job = *engine_.job;
     if (job.range_count > 0) {
-      // The request's first range that reaches beyond at_ (they are sorted and disjoint).
-      uint32_t i = 0;
-      while (i < job.range_count && job.ranges[i].end() <= at_) ++i;
+      const uint32_t i = range_ = RangeBehind(at_);
       if (i == job.range_count) return false;
       const uint64_t start = part.start > job.ranges[i].start ? part.start : job.ranges[i].start;
       const uint64_t end = part.end() < job.ranges[i].end() ? part.end() : job.ranges[i].end();
@@ -106,10 +115,15 @@ bool Collector::LeaveOut(std::span<const Range> ranges) {
   return moved;
 }
 
-bool Collector::Next(Piece* piece) {
+bool Collector::Next(Piece* piece, uint64_t most) {
+  if (!to_gather_.empty()) {
+    const PhaseTimer timer(engine_, Phase::kGather);
+    engine_.gatherer->Gather(to_gather_);
+    to_gather_ = {};
+  }
   const PhaseTimer timer(engine_, Phase::kCollect);
   for (;;) {
-    if (!stretch_.empty() && CutPiece(piece)) return true;
+    if (!stretch_.empty() && CutPiece(piece, most)) return true;
     if (error_ != Errno::kOk || !NextStretch()) return false;
   }
 }
@@ -154,12 +168,37 @@ std::optional<kernel::PageRegion> Collector::FindFirst() {
   return std::nullopt;
 }
 
-bool Collector::CutPiece(Piece* piece) {
-  const auto found_first = FindFirst();
+bool Collector::PassGathered(const kernel::PageRegion& first) {
+  Gatherer* const gatherer = engine_.gatherer;
+  if (gatherer == nullptr || !engine_.job->GathersFirst() || engine_.time_is_up ||
+      WhyNotOwn(mapping_) != Why::kNone)
+    return false;
+  const uint64_t slot = RoundDown(first.start, kHugeBytes);
+  if (slot < stretch_.start || slot + kHugeBytes > stretch_.end()) return false;
+  if (slot >= gathered_to_) {
+    const uint64_t end = RoundDown(stretch_.end(), kHugeBytes);
+    const uint64_t most = slot + kGatherSlotsMax * kHugeBytes;
+    gathered_to_ = end < most ? end : most;
+    to_gather_ = {slot, gathered_to_ - slot};
+    return false;
+  }
+  if (!gatherer->HasMade(slot)) return false;
+  engine_.result->moved_kernel_path += kPagesPerHuge;
+  Book(engine_, slot, kPagesPerHuge, Piece::kAnywhere, Outcome::kMoved, Why::kNone);
+  stretch_ = {slot + kHugeBytes, stretch_.end() - (slot + kHugeBytes)};
+  return true;
+}
+
+bool Collector::CutPiece(Piece* piece, uint64_t most) {
+  auto found_first = FindFirst();
+  while (found_first.has_value() && PassGathered(*found_first))
+    found_first = stretch_.empty() ? std::nullopt : FindFirst();
   if (!found_first.has_value()) {
     stretch_.length = 0;
     return false;
   }
+  piece->range = {};
+  if (!to_gather_.empty()) return true;
   const kernel::PageRegion first = *found_first;
   const uint64_t end = stretch_.end();
   const bool huge = (first.categories & kPageHuge) != 0 && first.start % kHugeBytes == 0 &&
@@ -172,6 +211,7 @@ bool Collector::CutPiece(Piece* piece) {
     piece_end = whole_end - first.start < room ? whole_end : first.start + room;
   } else {
     piece_end = engine_.budget.EndOfSmall(first.start);
+    if (piece_end > first.start + most) piece_end = first.start + most;
     // Another mapping layout of the batch's pages would not be congruent with the areas.
     if (piece_end > end) piece_end = end;
   }
@@ -240,7 +280,7 @@ int16_t Collector::TargetOf(int32_t node, int16_t of_spread) const {
   const Placement& placement = engine_.job->placement;
   if (node < 0 || node >= static_cast<int32_t>(kNodesMax)) return Piece::kAbsent;  // gone meanwhile
   if (placement.same) return static_cast<int16_t>(node);
-  const int16_t target = placement.target_of[node];
+  const int16_t target = engine_.job->TargetOf(range_, node);
   if (target == Placement::kNotAsked) return Piece::kAbsent;
   if (target >= 0) return target == node ? Piece::kThereAlready : target;
   for (uint32_t i = 0; i < placement.spread_count; ++i)

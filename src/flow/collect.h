@@ -29,6 +29,13 @@ struct Piece {
     while (i < range.length / kPageBytes && target[i] != to) ++i;
     return i < range.length / kPageBytes ? source[i] : int16_t{-1};
   }
+  // The node of all of them; negative: they are on several.
+  int16_t OnlySourceFor(int16_t to) const {
+    const int16_t first = SourceFor(to);
+    for (uint64_t i = 0; i < range.length / kPageBytes; ++i)
+      if (target[i] == to && source[i] != first) return -1;
+    return first;
+  }
 };
 
 // Why the own path cannot take pages of this mapping, by what /proc/PID/maps says of it; kNone: it
@@ -44,10 +51,12 @@ struct Piece {
 
 class Collector {
  public:
-  explicit Collector(Engine& engine) : engine_(engine) {}
+  // `side`: of the ranges of a job that exchanges them only that one's, or all.
+  explicit Collector(Engine& engine, int side = Exchange::kBoth) : engine_(engine), side_(side) {}
 
-  // The next piece with at least one present page; false: no more.
-  [[nodiscard]] bool Next(Piece* piece);
+  // The next piece with at least one present page, or an empty one, so that the caller looks
+  // whether the job goes on; false: no more. Of small pages it is no longer than `most` bytes.
+  [[nodiscard]] bool Next(Piece* piece, uint64_t most = kBatchBytesMax);
   // Instead of Next: the next whole 2 MiB slots of one mapping that the own path could take, up to
   // `most` bytes of them, the first with a present page in it; false: no more.
   [[nodiscard]] bool NextSlots(uint64_t most, Range* slots);
@@ -62,7 +71,12 @@ class Collector {
   void LeaveOutOwn();
   bool LeaveOut(std::span<const Range> ranges);
   // Cuts the first piece with a present page off the stretch; false: none is left in it.
-  bool CutPiece(Piece* piece);
+  bool CutPiece(Piece* piece, uint64_t most);
+  // Where small pages become huge ones before the walk comes to them: the slot of these has become
+  // one, and is booked as moved. False: not yet tried (then to_gather_ is set), or it stays small.
+  bool PassGathered(const kernel::PageRegion& first);
+  // The request's first range of this side that reaches beyond at_, or range_count.
+  uint32_t RangeBehind(uint64_t at) const;
   std::optional<kernel::PageRegion> FindFirst();
   // No further than the slowest pace between its nodes allows, which are known only now.
   void CutToPace(Piece* piece) const;
@@ -72,8 +86,12 @@ class Collector {
   uint64_t forbidden() const;
 
   Engine& engine_;
-  uint64_t at_ = 0;  // where the walk goes on
-  Range stretch_;    // what is left of the current stretch
+  const int side_;
+  uint64_t at_ = 0;     // where the walk goes on
+  Range stretch_;       // what is left of the current stretch
+  uint32_t range_ = 0;  // in which of the request's it is
+  uint64_t gathered_to_ = 0;
+  Range to_gather_;  // before the next piece
   kernel::Mapping mapping_;
   kernel::Errno error_ = kernel::Errno::kOk;
 };

@@ -1,11 +1,13 @@
 #include "flow/flow.h"
 
 #include <new>
+#include <optional>
 
 #include "flow/again.h"
 #include "flow/background.h"
 #include "flow/crew.h"
 #include "flow/events.h"
+#include "flow/exchange.h"
 #include "flow/fork_guard.h"
 #include "flow/gather.h"
 #include "flow/kernel_path.h"
@@ -188,8 +190,9 @@ bool Pause(Engine& engine, Crew& crew, uint64_t pause_ns) {
 }
 
 Throttle::Used UsedBy(Engine& engine) {
-  return {engine.kernel.NowNs(), engine.kernel.ThreadCpuNs(),
-          engine.result->pages_moved + engine.result->pages_gathered};
+  const JobResult& result = *engine.result;
+  const uint64_t behind = engine.job->GathersFirst() ? 0 : result.pages_gathered;
+  return {engine.kernel.NowNs(), engine.kernel.ThreadCpuNs(), result.pages_moved + behind};
 }
 
 // How much of the job's time is left.
@@ -229,11 +232,16 @@ void MovePieces(Engine& engine, Crew& crew, PieceMover& mover, Source& source,
 
 // The walk, and the rounds after it for what was busy.
 void MoveAll(Engine& engine, Crew& crew, PieceMover& mover, PutAside& aside) {
-  Collector collector(engine);
-  engine.result->pages_estimated = collector.Estimate();
   uint64_t next_check = 0;
-  MovePieces(engine, crew, mover, collector, &next_check);
-  NoteError(engine, collector.error());
+  const auto walk = [&](auto&& source) {
+    engine.result->pages_estimated = source.Estimate();
+    MovePieces(engine, crew, mover, source, &next_check);
+    NoteError(engine, source.error());
+  };
+  if (engine.job->exchange.on)
+    walk(Exchanger(engine));
+  else
+    walk(Collector(engine));
   while (engine.result->ended_by == Trouble::kNone && !engine.time_is_up && aside.BeginRound()) {
     if (engine.verifier != nullptr) engine.verifier->JudgeAll();  // late writes do not wait
     if (!Pause(engine, crew, aside.PauseNs())) break;
@@ -243,18 +251,33 @@ void MoveAll(Engine& engine, Crew& crew, PieceMover& mover, PutAside& aside) {
   aside.GiveUp();
 }
 
+// While it is at its turn.
+class Gathering {
+ public:
+  Gathering(Engine& engine, Crew& crew, Gatherer& gatherer) : engine_(engine) {
+    engine.gatherer = &gatherer;
+    crew.StartGatherer();
+    gatherer.Begin();
+  }
+  ~Gathering() {
+    engine_.gatherer->StopHelper();
+    NoteError(engine_, engine_.gatherer->error());
+  }
+  Gathering(const Gathering&) = delete;
+  Gathering& operator=(const Gathering&) = delete;
+
+ private:
+  Engine& engine_;
+};
+
 // What is where it is to be becomes huge there.
 void GatherAll(Engine& engine, Crew& crew, Gatherer& gatherer) {
   const Job& job = *engine.job;
-  if (job.page_size == PageSize::kKeep || job.plan_only) return;
-  engine.gatherer = &gatherer;
-  crew.StartGatherer();
-  gatherer.Begin();
+  if (job.page_size == PageSize::kKeep || job.plan_only || job.GathersFirst()) return;
+  const Gathering gathering(engine, crew, gatherer);
   while (engine.result->ended_by == Trouble::kNone && TimeLeftNs(engine) > 0 &&
          GoesOn(engine, crew) && gatherer.Next())
     KeepPace(engine, crew);
-  gatherer.StopHelper();
-  NoteError(engine, gatherer.error());
 }
 
 // The first request on a kernel that the table does not know yet.
@@ -314,7 +337,11 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
     if (job.verify && !job.plan_only && job.own_path &&
         result->own_path_trouble == Trouble::kNone && !Verifier::Make(engine))
       result->own_path_trouble = Trouble::kNoMemory;
-    MoveAll(engine, desk->crew, desk->mover, desk->aside);
+    {
+      std::optional<Gathering> gathering;
+      if (job.GathersFirst()) gathering.emplace(engine, desk->crew, desk->gatherer);
+      MoveAll(engine, desk->crew, desk->mover, desk->aside);
+    }
     if (engine.verifier != nullptr) engine.verifier->JudgeAll();
     GatherAll(engine, desk->crew, desk->gatherer);
     desk->~Desk();

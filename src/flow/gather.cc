@@ -42,9 +42,19 @@ bool Gatherer::Next() {
   const PhaseTimer timer(engine_, Phase::kGather);
   Range slots;
   if (!collector_.NextSlots(kGatherSlotsMax * kHugeBytes, &slots)) return false;
+  Gather(slots);
+  return true;
+}
+
+void Gatherer::Gather(Range slots) {
   FindSmall(slots);
   CollapseAll();
-  return true;
+}
+
+bool Gatherer::HasMade(uint64_t slot) const {
+  for (uint32_t i = 0; i < count_; ++i)
+    if (slots_[i].start == slot) return slots_[i].error == Errno::kOk;
+  return false;
 }
 
 void Gatherer::Begin() {

@@ -2,6 +2,9 @@
 // (MADV_COLLAPSE), when each of them is where the job wants it: the kernel takes the node where
 // most of them are.
 //
+// Where pages stay on their node (Placement::same) that comes first: what has become huge is on
+// fresh pages by that, and so has moved. Else it comes behind the move.
+//
 // Not by the own path: where small pages have moved out an empty page table stays, and splits the
 // huge page that moves in. Only a discard of the whole slot, or a mremap, takes that table away,
 // and both act on whatever is mapped there at that moment: what the program has put there since
@@ -27,6 +30,10 @@ class Gatherer {
   void Begin();
   // The next few slots; false: no more.
   [[nodiscard]] bool Next();
+  // Instead of Next: of these slots (at most kGatherSlotsMax).
+  void Gather(Range slots);
+  // Has this one of the slots become huge?
+  bool HasMade(uint64_t slot) const;
   // A second thread, where the job has a CPU for it and no budget (two at a time would also hold
   // the lock for twice as long). The crew joins it.
   void StartHelper();

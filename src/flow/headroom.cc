@@ -116,20 +116,31 @@ uint64_t FreeOnNode(kernel::Kernel& kernel, Node node) {
   return pages * kPageBytes;
 }
 
+Headroom::Look& Headroom::At(kernel::Kernel& kernel, Node node, uint64_t enough_bytes) {
+  const uint64_t now_ns = kernel.NowNs();
+  if (looks_[last_].node != node || looks_[last_].ns == 0) last_ = 1 - last_;
+  Look& look = looks_[last_];
+  if (look.node == node && look.ns != 0 && now_ns - look.ns <= kHeadroomAgeNs &&
+      look.free_bytes >= enough_bytes)
+    return look;
+  const uint64_t on_node = FreeOnNode(kernel, node);
+  const uint64_t in_groups = FreeBelowGroupLimits(kernel, 0);
+  look = {node, now_ns, on_node < in_groups ? on_node : in_groups};
+  return look;
+}
+
 bool Headroom::Grants(kernel::Kernel& kernel, Node node, uint64_t bytes) {
   if (!RuleHolds(Rule::kHeadroom)) return true;
-  const uint64_t now_ns = kernel.NowNs();
-  if (node != looked_node_ || now_ns - looked_ns_ > kHeadroomAgeNs || looked_ns_ == 0 ||
-      free_bytes_ < 2 * bytes) {
-    const uint64_t on_node = FreeOnNode(kernel, node);
-    const uint64_t in_groups = FreeBelowGroupLimits(kernel, 0);
-    free_bytes_ = on_node < in_groups ? on_node : in_groups;
-    looked_node_ = node;
-    looked_ns_ = now_ns;
-  }
-  if (free_bytes_ < 2 * bytes) return false;
-  free_bytes_ -= bytes;
+  Look& look = At(kernel, node, 2 * bytes);
+  if (look.free_bytes < 2 * bytes) return false;
+  // (Of all nodes there is but one amount below the control group's limits, and of this machine.)
+  for (Look& each : looks_) each.free_bytes -= each.free_bytes < bytes ? each.free_bytes : bytes;
   return true;
+}
+
+uint64_t Headroom::Room(kernel::Kernel& kernel, Node node) {
+  if (!RuleHolds(Rule::kHeadroom)) return kBatchBytesMax;
+  return At(kernel, node, 0).free_bytes / 2;
 }
 
 }  // namespace drover::flow

@@ -13,11 +13,20 @@ class Headroom {
   // May `bytes` more be faulted in on `node`? True only while twice that is free. Believes a look
   // for kHeadroomAgeNs, less what it has granted since.
   [[nodiscard]] bool Grants(kernel::Kernel& kernel, Node node, uint64_t bytes);
+  // How many bytes it would grant there.
+  [[nodiscard]] uint64_t Room(kernel::Kernel& kernel, Node node);
 
  private:
-  uint64_t looked_ns_ = 0;
-  Node looked_node_;
-  uint64_t free_bytes_ = 0;
+  struct Look {
+    Node node;
+    uint64_t ns = 0;  // 0: none
+    uint64_t free_bytes = 0;
+  };
+  // One that need not be taken again where it says that so much is free.
+  Look& At(kernel::Kernel& kernel, Node node, uint64_t enough_bytes);
+
+  Look looks_[2];  // a job that exchanges memory looks at two nodes by turns
+  uint32_t last_ = 0;
 };
 
 // The least number of bytes free below all memory limits of the process's control groups, version

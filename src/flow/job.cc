@@ -20,15 +20,31 @@ bool IsWholePages(const Range& range) {
          range.end() >= range.start;
 }
 
+// What becomes huge behind a move, and what several processes map, is no part of it.
+bool IsValidExchange(const Job& job) {
+  const Exchange& exchange = job.exchange;
+  if (!job.reuse || job.placement.same || job.shared || job.page_size != PageSize::kKeep)
+    return false;
+  for (const int16_t node : exchange.to)
+    if (node < 0 || node >= static_cast<int16_t>(kNodesMax)) return false;
+  uint32_t ranges_of[2] = {};
+  for (uint32_t i = 0; i < job.range_count && i < kRangesMax; ++i) {
+    if (exchange.side_of[i] > 1) return false;
+    ++ranges_of[exchange.side_of[i]];
+  }
+  return exchange.to[0] != exchange.to[1] && ranges_of[0] > 0 && ranges_of[1] > 0;
+}
+
 }  // namespace
 
 bool IsValid(const Job& job) {
   for (const bool* flag :
        {&job.placement.same, &job.plan_only, &job.verify, &job.unshare, &job.reuse, &job.shared,
-        &job.own_path, &job.kernel_path, &job.expendable, &job.over_budget})
+        &job.own_path, &job.kernel_path, &job.expendable, &job.over_budget, &job.exchange.on})
     if (!IsFlag(*flag)) return false;
   // The verifier has the originals, and on another node they are no targets.
-  if (job.reuse && (job.verify || !job.placement.same)) return false;
+  if (job.reuse && (job.verify || (!job.placement.same && !job.exchange.on))) return false;
+  if (job.exchange.on && !IsValidExchange(job)) return false;
   if (job.batch_bytes == 0 || job.batch_bytes > kBatchBytesMax ||
       job.batch_bytes % kPageBytes != 0 || job.range_count > kRangesMax ||
       (job.max_stall_ns != 0 &&

@@ -138,6 +138,15 @@ enum class WhySmall : uint8_t {
 };
 inline constexpr uint32_t kWhySmallCount = static_cast<uint32_t>(WhySmall::kCount);
 
+// Two sides of the job's ranges change places, without free memory but for a first batch: each
+// batch of one side comes to the pages that one of the other side has left (exchange.h).
+struct Exchange {
+  bool on = false;
+  int16_t to[2] = {};                // the node to which the pages of each side come
+  uint8_t side_of[kRangesMax] = {};  // 0 or 1, by Job::ranges
+  static constexpr int kBoth = -1;   // (for who walks them)
+};
+
 struct Job {
   Placement placement;
   uint64_t batch_bytes = kBatchBytesDefault;  // a multiple of the page size, up to kBatchBytesMax
@@ -168,8 +177,9 @@ struct Job {
   bool unshare = false;
   PageSize page_size = PageSize::kKeep;
   // The originals of a batch are the targets of the next one; where pages stay on their nodes
-  // (placement.same) and without `verify`. reuse.h says what that risks.
+  // (placement.same), or with `exchange`; without `verify`. reuse.h says what that risks.
   bool reuse = false;
+  Exchange exchange;
   // Files and shared memory, too, and what several processes map for all of them
   // (MPOL_MF_MOVE_ALL, which takes CAP_SYS_NICE). By the kernel path.
   bool shared = false;
@@ -189,6 +199,12 @@ struct Job {
   // The memory is the caller's to lose: engines that do not copy may take it without `verify`.
   bool expendable = false;
 
+  // Where pages of node `node` of this range come; negative: Placement's words.
+  int16_t TargetOf(uint32_t range, int32_t node) const {
+    return exchange.on ? exchange.to[exchange.side_of[range]] : placement.target_of[node];
+  }
+  // Do small pages become huge before anything is moved, and not behind it (gather.h)?
+  bool GathersFirst() const { return page_size != PageSize::kKeep && placement.same && !plan_only; }
   // Are pages of files and of shared memory asked for?
   bool AsksForFiles() const { return shared || range_count > 0; }
   std::span<const migrators::Spec> Engines() const { return {engines, engine_count}; }

@@ -117,7 +117,7 @@ inline constexpr uint64_t kHeldBackNapNs = 1'000'000;
 inline constexpr uint32_t kGatherSlotsMax = 32;
 // Tries of one of them that is in use, and of slots in a row that took longer than the budget,
 // before the others are left.
-inline constexpr uint32_t kGatherTriesMax = 2, kGatherOverMax = 2;
+inline constexpr uint32_t kGatherTriesMax = 4, kGatherOverMax = 2;
 // And slots in a row for which there was no huge page, each of which may make the kernel compact.
 inline constexpr uint32_t kGatherNoMemoryMax = 8;
 // Mappings that the program has advised to be of huge pages.

@@ -115,6 +115,7 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
     kept_area = engine_.verifier->RoomFor(piece.range, piece.huge, node);
   BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node);
   if (kept_area != 0) place.area = kept_area;
+  place.source = {piece.OnlySourceFor(target)};
   place.precopied = engine_.budget.Precopies(piece.huge);
   place.fills = FillsTargets(engine_, piece.huge, place.precopied);
   const auto left = [&](uint64_t i) {

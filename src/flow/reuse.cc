@@ -17,11 +17,13 @@ uint64_t PoolForReuse(Engine& engine, Range live, bool huge, Node target, uint64
   Range& pages = engine.reused.pages;
   if (pages.empty()) return pool;
   // (Small pages need not stand in their page tables as those in the live range do.)
-  if (live.length > pages.length || engine.reused.huge != huge || engine.reused.node != target) {
+  if (engine.reused.huge != huge || engine.reused.node != target ||
+      (live.length > pages.length && !engine.job->exchange.on)) {
     FreeReused(engine);
     return pool;
   }
   Free(engine, pages.start + live.length, pages.end());
+  engine.reused.whole = engine.reused.whole && live.length <= pages.length;
   pages.length = live.length;
   return pages.start;
 }
@@ -33,8 +35,7 @@ void FreeReused(Engine& engine) {
 }
 
 bool AreReused(const Engine& engine, Range targets) {
-  return engine.reused.whole && !engine.reused.pages.empty() &&
-         engine.reused.pages.Contains(targets);
+  return !engine.reused.pages.empty() && engine.reused.pages.Contains(targets);
 }
 
 void PreferForReuse(Engine& engine, Node target) {
@@ -49,6 +50,8 @@ bool KeepForReuse(Engine& engine, Range area, Range pool, bool held) {
   const Batch& batch = engine.batch;
   engine.reused.pages = {};
   if (!engine.job->reuse || batch.ground != Ground::kFirstAreas || held) return false;
+  // Of several nodes they are no targets.
+  if (engine.job->placement.node_count > 1 && batch.source.id < 0) return false;
   uint64_t moved = 0;
   for (uint64_t i = 0; i < area.length / kPageBytes; ++i)
     moved += batch.state[i] == PageState::kRemapped;
@@ -64,7 +67,7 @@ bool KeepForReuse(Engine& engine, Range area, Range pool, bool held) {
   reused.pages = area;
   reused.huge = batch.huge;
   reused.whole = whole;
-  reused.node = batch.target;
+  reused.node = batch.source;
   return true;
 }
 

@@ -14,7 +14,7 @@ namespace drover::flow {
 [[nodiscard]] uint64_t PoolForReuse(Engine& engine, Range live, bool huge, Node target,
                                     uint64_t pool);
 void FreeReused(Engine& engine);
-// Are all of these targets such originals?
+// Are these targets such originals? Where Reused::whole does not say so, some may be missing.
 [[nodiscard]] bool AreReused(const Engine& engine, Range targets);
 
 // Fresh pages of the first areas come from there. All of them alike, because a preference for a

@@ -9,7 +9,7 @@ namespace drover::flow {
 struct BatchPlace {
   Range live;
   bool huge = false;
-  Node target;
+  Node target, source;
   uint64_t area = 0, pool = 0;  // of the same length as `live`
   uint64_t other_pool = 0;      // for targets in place of those that a late copy engine has
   Ground ground = Ground::kForCpuAlone;
@@ -84,6 +84,7 @@ inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target
   return {.live = live,
           .huge = huge,
           .target = target,
+          .source = {},
           .area = (huge ? areas.area_huge : areas.area_small) + shift,
           .pool = pool,
           .other_pool = held ? 0 : (huge ? others.pool_huge : others.pool_small) + shift,
@@ -108,6 +109,7 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   batch.live = place.live;
   batch.huge = place.huge;
   batch.target = place.target;
+  batch.source = place.source;
   batch.area = place.area;
   batch.pool = place.pool;
   batch.other_pool = place.other_pool;

@@ -41,6 +41,36 @@ void CheckHuge(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
   }
 }
 
+// Of originals that are used again some may be missing: holes, and pages that did not move. Those
+// are faulted in as well, where there is room for them; where there is none, they only are refused.
+bool FillGaps(Engine& engine, Range run, uint64_t first, RefuseTargets refuse) {
+  Batch& batch = engine.batch;
+  const uint64_t step = batch.folio_pages(), count = run.length / kPageBytes;
+  if (engine.kernel.ReadEntries(run.start, {engine.entries, count}) != Errno::kOk) return false;
+  uint64_t missing = 0;
+  for (uint64_t i = 0; i < count; i += step) missing += engine.entries[i].present() ? 0 : step;
+  if (engine.headroom.Grants(engine.kernel, batch.target, missing * kPageBytes) &&
+      engine.kernel.Advise(run, Advice::kPopulateWrite) == Errno::kOk) {
+    engine.result->pages_reused += count - missing;
+    return true;
+  }
+  for (uint64_t i = 0; i < count; i += step)
+    if (engine.entries[i].present())
+      engine.result->pages_reused += step;
+    else
+      refuse(batch, first + i, step, Why::kNoTargetMemory);
+  return missing < count;
+}
+
+// False: none of these has a target.
+bool FaultIn(Engine& engine, Range run, uint64_t first, RefuseTargets refuse) {
+  if (engine.headroom.Grants(engine.kernel, engine.batch.target, run.length) &&
+      engine.kernel.Advise(run, Advice::kPopulateWrite) == Errno::kOk)
+    return true;
+  refuse(engine.batch, first, run.length / kPageBytes, Why::kNoTargetMemory);
+  return false;
+}
+
 }  // namespace
 
 void ReadyPool(Engine& engine, uint64_t pool) {
@@ -58,20 +88,20 @@ void FillTargets(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
                  RefuseTargets refuse) {
   Batch& batch = engine.batch;
   const Range run{pool + first * kPageBytes, count * kPageBytes};
-  const bool in_berth = batch.ground == Ground::kBerth;
-  const bool filled = pool == batch.pool && (in_berth ? engine.background->IsFilled(run, batch.huge)
-                                                      : AreReused(engine, run));
-  if (batch.fills && pool == batch.pool) {
+  const bool in_first_pool = pool == batch.pool;
+  if (batch.fills && in_first_pool) {
     if (!engine.headroom.Grants(engine.kernel, batch.target, run.length))
       refuse(batch, first, count, Why::kNoTargetMemory);
     return;
   }
-  if (!filled && (!engine.headroom.Grants(engine.kernel, batch.target, run.length) ||
-                  engine.kernel.Advise(run, Advice::kPopulateWrite) != Errno::kOk)) {
-    refuse(batch, first, count, Why::kNoTargetMemory);
+  const bool in_berth = in_first_pool && batch.ground == Ground::kBerth;
+  const bool reused = in_first_pool && !in_berth && AreReused(engine, run);
+  if (in_berth && engine.background->IsFilled(run, batch.huge))
+    engine.result->pages_filled_ahead += count;
+  else if (reused && engine.reused.whole)
+    engine.result->pages_reused += count;
+  else if (reused ? !FillGaps(engine, run, first, refuse) : !FaultIn(engine, run, first, refuse))
     return;
-  }
-  if (filled) (in_berth ? engine.result->pages_filled_ahead : engine.result->pages_reused) += count;
   if (batch.huge) CheckHuge(engine, pool, first, count, refuse);
   if (engine.job->placement.node_count > 1 && RuleHolds(Rule::kCheckTargetNode))
     CheckNode(engine, pool, first, count, refuse);

@@ -1,4 +1,4 @@
-// Job::page_size: small pages become huge ones behind the move.
+// Job::page_size: small pages become huge ones: behind a move to another node, else in its place.
 #include <chrono>
 #include <thread>
 
@@ -31,6 +31,27 @@ TEST_F(Gather, WholeSlotsOfSmallPagesBecomeHuge) {
   EXPECT_EQ(result.pages_gathered, 3 * kPagesPerHuge);
   for (uint64_t slot = range.start; slot < range.end(); slot += kHugeBytes)
     EXPECT_TRUE(world_.WholeHuge(slot));
+}
+
+TEST_F(Gather, WhatBecomesHugeWhereItIsHasMovedByThat) {
+  const Range range = MapSmall(3);
+  const auto before = world_.Frames(range);
+  const uint64_t moves = world_.model.Calls(Call::kMove);
+  const JobResult& result = world_.Run(Huge());
+  EXPECT_EQ(result.moved_kernel_path, 3 * kPagesPerHuge);
+  EXPECT_EQ(world_.model.Calls(Call::kMove), moves) << "copied twice";
+  EXPECT_TRUE(world_.Relocated(range, before));
+}
+
+TEST_F(Gather, WhatStaysSmallWhereItIsMovesAllTheSame) {
+  const Range range = MapSmall(3);
+  world_.app.ForbidHuge({range.start + kHugeBytes, kHugeBytes});
+  const auto before = world_.Frames(range);
+  const JobResult& result = world_.Run(Huge());
+  EXPECT_EQ(result.pages_gathered, 2 * kPagesPerHuge);
+  EXPECT_EQ(result.moved_own_path, kPagesPerHuge);
+  EXPECT_EQ(result.pages_moved, 3 * kPagesPerHuge);
+  EXPECT_TRUE(world_.Relocated(range, before));
 }
 
 TEST_F(Gather, NothingIsGatheredUnasked) {

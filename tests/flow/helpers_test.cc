@@ -43,7 +43,7 @@ class SlowHelper : public Flow {
  protected:
   SlowHelper() {
     mover = gettid();
-    patience_ms = 5000;
+    patience_ms = 30'000;  // (it runs on idle CPUs alone)
     mover_is_in = helper_is_in = let_go = false;
     in_place = nullptr;
     out_of_place = 0;

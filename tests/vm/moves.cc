@@ -9,12 +9,20 @@ namespace {
 
 constexpr int kSecondsMax = 100;  // under emulation; a move that hangs must not take all the time
 
-}  // namespace
-
-live::Outcome Move(int pid, std::vector<std::string> words) {
-  std::vector<std::string> all = {live::Built("drover"), "move", std::to_string(pid), "--json"};
+live::Outcome Run(const char* command, int pid, const std::vector<std::string>& words) {
+  std::vector<std::string> all = {live::Built("drover"), command, std::to_string(pid), "--json"};
   all.insert(all.end(), words.begin(), words.end());
   return live::RunCommand(all, kSecondsMax);
+}
+
+}  // namespace
+
+live::Outcome Move(int pid, const std::vector<std::string>& words) {
+  return Run("move", pid, words);
+}
+
+live::Outcome Exchange(int pid, const std::vector<std::string>& words) {
+  return Run("exchange", pid, words);
 }
 
 std::string RangeWord(PageRange range) {

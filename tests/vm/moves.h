@@ -10,7 +10,8 @@
 namespace drover::vm {
 
 // drover move PID WORDS... --json
-live::Outcome Move(int pid, std::vector<std::string> words);
+live::Outcome Move(int pid, const std::vector<std::string>& words);
+live::Outcome Exchange(int pid, const std::vector<std::string>& words);
 // As --range wants it.
 std::string RangeWord(PageRange range);
 

@@ -1,61 +1,12 @@
 // Targets that are not to be had: said in one line, with the way out, and nothing is touched.
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/mempolicy.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cstdlib>
-#include <fstream>
-
+#include "vm/hog.h"
 #include "vm/moves.h"
 #include "vm/started_victim.h"
 
 namespace drover::vm {
 namespace {
-
-// A process that fills a node, all but so many bytes.
-class Hog {
- public:
-  Hog(int node, uint64_t bytes_left) {
-    const uint64_t free = FreeBytesOnNode(node);
-    int ready[2];
-    if (free <= bytes_left || pipe2(ready, O_CLOEXEC) != 0) return;
-    child_ = fork();
-    if (child_ == 0) Fill(node, free - bytes_left, ready[1]);
-    close(ready[1]);
-    char byte;
-    full_ = read(ready[0], &byte, 1) == 1;
-    close(ready[0]);
-  }
-  ~Hog() {
-    if (child_ <= 0) return;
-    kill(child_, SIGKILL);
-    waitpid(child_, nullptr, 0);
-  }
-  Hog(const Hog&) = delete;
-  Hog& operator=(const Hog&) = delete;
-  bool full() const { return full_; }
-
- private:
-  [[noreturn]] static void Fill(int node, uint64_t bytes, int ready) {
-    std::ofstream("/proc/self/oom_score_adj") << 1000;  // if anybody must go
-    const uint64_t mask = uint64_t{1} << node;
-    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || syscall(SYS_mbind, memory, bytes, MPOL_BIND, &mask, 64, 0) != 0 ||
-        madvise(memory, bytes, MADV_HUGEPAGE) != 0 ||
-        madvise(memory, bytes, MADV_POPULATE_WRITE) != 0 || write(ready, "x", 1) != 1)
-      std::_Exit(1);
-    for (;;) pause();
-  }
-
-  int child_ = -1;
-  bool full_ = false;
-};
 
 class Refusal : public testing::TestWithParam<With> {};
 INSTANTIATE_TEST_SUITE_P(Agents, Refusal, testing::Values(With::kAgent, With::kNoAgent),
