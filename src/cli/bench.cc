@@ -12,6 +12,7 @@ void AddBench(CLI::App& app, Chosen& chosen) {
   AddBenchKernel(*bench, chosen);
   AddBenchCopy(*bench, chosen);
   AddBenchStall(*bench, chosen);
+  AddBenchApp(*bench, chosen);
   AddBenchCarry(*bench, chosen);
   AddBenchAll(*bench, chosen);
 }

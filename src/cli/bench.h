@@ -17,6 +17,7 @@ void AddBenchKernel(CLI::App& bench, Chosen& chosen);
 void AddBenchCopy(CLI::App& bench, Chosen& chosen);
 void AddBenchStall(CLI::App& bench, Chosen& chosen);
 void AddBenchCarry(CLI::App& bench, Chosen& chosen);
+void AddBenchApp(CLI::App& bench, Chosen& chosen);
 void AddBenchAll(CLI::App& bench, Chosen& chosen);
 
 struct ShownAs {
@@ -43,6 +44,7 @@ Measured MeasureScaleFor(const ForAll& all);
 Measured MeasureKernelFor(const ForAll& all);
 Measured MeasureCopyFor(const ForAll& all);
 Measured MeasureStallFor(const ForAll& all);
+Measured MeasureAppFor(const ForAll& all);
 Measured MeasureCarryFor(const ForAll& all);
 
 // --json, --csv, --figure; `drawn`: what the figure shows; empty: there is none.

@@ -23,7 +23,8 @@ struct Benchmark {
 constexpr Benchmark kBenchmarks[] = {
     {"migrate", MeasureMigrateFor}, {"kernel", MeasureKernelFor}, {"rfc1", MeasureFolioSizesFor},
     {"rfc2", MeasureTotalsFor},     {"mt", MeasureThreadsFor},    {"scale", MeasureScaleFor},
-    {"stall", MeasureStallFor},     {"copy", MeasureCopyFor},     {"carry", MeasureCarryFor},
+    {"stall", MeasureStallFor},     {"app", MeasureAppFor},       {"copy", MeasureCopyFor},
+    {"carry", MeasureCarryFor},
 };
 
 std::string TextOf(const std::filesystem::path& path) {

@@ -64,10 +64,15 @@ std::expected<flow::JobResult, Error> MoveFromOutside(
                                  fmt::format("process {} cannot be looked at: {}; run drover as "
                                              "its user or as root",
                                              pid, std::strerror(static_cast<int>(error)))});
-  threads::PosixThreads no_threads({});
+  const uint64_t stacks_bytes =
+      threads::PosixThreads::kThreadsMax * threads::PosixThreads::kStackBytes;
+  const auto stacks = kernel.Map(stacks_bytes);
+  if (!stacks.has_value())
+    return std::unexpected(Error{Error::Kind::kFailed, "no memory for the engine's stacks"});
+  threads::PosixThreads threads({*stacks, stacks_bytes});
   flow::Gate gate;
   flow::Engine* engine = flow::MakeEngine({.kernel = kernel,
-                                           .threads = no_threads,
+                                           .threads = threads,
                                            .gate = gate,
                                            .copy = migrators::FastestCopyFunction(),
                                            .control_blocks = {},
@@ -82,6 +87,7 @@ std::expected<flow::JobResult, Error> MoveFromOutside(
   Outside observer(records, job.shared, steering, progress);
   flow::RunJob(*engine, from_outside, observer, result.get());
   kernel.Unmap(arena);
+  kernel.Unmap({*stacks, stacks_bytes});
   kernel.Close();
   return *result;
 }

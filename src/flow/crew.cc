@@ -8,21 +8,36 @@
 namespace drover::flow {
 
 Crew::Crew(Engine& engine, const Job& job)
-    : engine_(engine), job_(job), engines_(engine.copy, engine.kernel, engine.threads) {
-  if (job.own_path && !job.plan_only) Start();
+    : engine_(engine),
+      job_(job),
+      kernel_crew_(engine),
+      engines_(engine.copy, engine.kernel, engine.threads) {
+  engine.kernel_crew = &kernel_crew_;
+  if (!job.plan_only) Start();
+}
+
+Crew::~Crew() {
+  Stop();
+  engine_.kernel_crew = nullptr;
 }
 
 void Crew::Restart() {
-  if (!running_) return;
+  if (job_.plan_only) return;
   Stop();
   Start();
 }
 
 void Crew::StartGatherer() {
-  if (running_) engine_.gatherer->StartHelper();
+  engine_.gatherer->StartHelper();
 }
 
 void Crew::Start() {
+  if (job_.own_path) StartOwnPath();
+  if (engine_.gatherer != nullptr) engine_.gatherer->StartHelper();
+  kernel_crew_.Start();
+}
+
+void Crew::StartOwnPath() {
   engine_.fault_thread_stops.store(false, std::memory_order_relaxed);
   if (engine_.threads.Start(FaultThread, &engine_) != kernel::Errno::kOk) {
     engine_.result->own_path_trouble = Trouble::kNoThreads;
@@ -34,7 +49,6 @@ void Crew::Start() {
   engine_.result->copy_threads = 1 + engines_.Start(job_.Engines(), cpus);
   // (Without it the mover does all by itself.)
   if (engine_.background != nullptr) (void)engine_.background->Start();
-  if (engine_.gatherer != nullptr) engine_.gatherer->StartHelper();
   engine_.kernel.KeepOff(cpus);
   for (uint32_t i = 0; i < engines_.size(); ++i) {
     Slot& slot = engine_.slots[engine_.slot_count++];
@@ -45,9 +59,20 @@ void Crew::Start() {
 }
 
 void Crew::Stop() {
-  if (!running_) return;
-  if (engine_.background != nullptr) engine_.background->Stop();
+  kernel_crew_.Stop();
   if (engine_.gatherer != nullptr) engine_.gatherer->StopHelper();
+  if (running_)
+    StopOwnPath();
+  else
+    engine_.threads.JoinAll();
+  JobResult& result = *engine_.result;
+  result.helper_cpu_ns = engines_.cpu_ns() + plugins_used_ns_ + kernel_crew_.cpu_ns();
+  if (engine_.background != nullptr) result.helper_cpu_ns += engine_.background->cpu_ns();
+  if (engine_.gatherer != nullptr) result.helper_cpu_ns += engine_.gatherer->cpu_ns();
+}
+
+void Crew::StopOwnPath() {
+  if (engine_.background != nullptr) engine_.background->Stop();
   StopFaultThread(engine_);
   engine_.kernel.KeepOff({});
   engines_.Stop();
@@ -55,9 +80,6 @@ void Crew::Stop() {
   engines_.LetGo();
   engine_.result->late_chunks = engines_.late_chunks();
   CountPluginsCpu(false);
-  engine_.result->helper_cpu_ns = engines_.cpu_ns() + plugins_used_ns_;
-  if (engine_.background != nullptr) engine_.result->helper_cpu_ns += engine_.background->cpu_ns();
-  if (engine_.gatherer != nullptr) engine_.result->helper_cpu_ns += engine_.gatherer->cpu_ns();
   for (uint32_t i = 0; i < engine_.slot_count; ++i) LetGoOf(engine_.slots[i].holder);
   engine_.slot_count = 0;
   // (What a plugin holds beyond that stays held.)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "flow/engine.h"
+#include "flow/kernel_crew.h"
 #include "migrators/engine_set.h"
 
 namespace drover::flow {
@@ -9,9 +10,9 @@ namespace drover::flow {
 // Large: it stands in the engine's memory. Mover thread.
 class Crew {
  public:
-  // Starts what the job wants, unless it is only a plan or may not use the own path.
+  // Starts what the job wants, unless it is only a plan.
   Crew(Engine& engine, const Job& job);
-  ~Crew() { Stop(); }
+  ~Crew();
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
 
@@ -22,13 +23,16 @@ class Crew {
 
  private:
   void Start();
+  void StartOwnPath();
   void Stop();
+  void StopOwnPath();
   void LetGoOf(Holder& holder);
   void CountPluginsCpu(bool begin);
 
   Engine& engine_;
   const Job& job_;
-  bool running_ = false;
+  bool running_ = false;  // of the own path
+  KernelCrew kernel_crew_;
   migrators::EngineSet engines_;
   uint64_t plugin_cpu_ns_[migrators::kPluginsMax] = {};  // at the start
   uint64_t plugins_used_ns_ = 0;

@@ -12,6 +12,7 @@
 #include "flow/gate.h"
 #include "flow/headroom.h"
 #include "flow/job.h"
+#include "flow/kernel_chunk.h"
 #include "flow/marks.h"
 #include "flow/pool_filler.h"
 #include "flow/precopy.h"
@@ -94,6 +95,7 @@ class Observer {
 
 class Background;
 class Gatherer;
+class KernelCrew;
 class Verifier;
 
 // Pages that wait for the next round of tries (again.h).
@@ -232,13 +234,16 @@ struct Engine {
   uint64_t addresses[kBatchPagesMax];
   // Pages put aside for the kernel path: folio address, pages, and why the own path did not take
   // them.
+  KernelChunk kernel_chunk;
+  KernelCrew* kernel_crew = nullptr;  // in a job
   uint32_t kernel_count = 0;
-  uint64_t kernel_page_count = 0;  // of all of them
-  uint64_t kernel_address[kKernelChunkPages];
-  uint32_t kernel_pages[kKernelChunkPages];
-  int32_t kernel_target[kKernelChunkPages];
-  Why kernel_why[kKernelChunkPages];
-  int32_t kernel_status[kKernelChunkPages];
+  std::atomic<kernel::Errno> kernel_error = kernel::Errno::kOk;  // of its last calls
+  uint64_t kernel_page_count = 0;                                // of all of them
+  uint64_t kernel_address[kKernelChunkFolios];
+  uint32_t kernel_pages[kKernelChunkFolios];
+  int32_t kernel_target[kKernelChunkFolios];
+  Why kernel_why[kKernelChunkFolios];
+  int32_t kernel_status[kKernelChunkFolios];
   AgainList again;
 
   // The engine's own memory where the job's memory is. (Own addresses say nothing of another

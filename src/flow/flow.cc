@@ -309,6 +309,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   engine.huge_disabled =
       StatusNumber(engine.kernel, "THP_enabled:", &huge_enabled) && huge_enabled == 0;
   engine.reused = {};
+  engine.kernel_chunk = {};
   engine.kernel_count = 0;
   engine.kernel_page_count = 0;
   for (EngineTally& counted : engine.counted) counted = {};

@@ -226,7 +226,7 @@ void Gatherer::Note(const Slot& slot) {
 // ---- a second thread
 
 void Gatherer::StartHelper() {
-  if (engine_.job->helper_count == 0 || engine_.foreign || engine_.budget.is_limited()) return;
+  if (engine_.job->helper_count == 0 || engine_.budget.is_limited()) return;
   stop_.store(false);
   helped_.store(round_.load());
   has_helper_ = engine_.threads.Start(HelpBody, this) == Errno::kOk;

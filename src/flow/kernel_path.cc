@@ -1,6 +1,7 @@
 #include "flow/kernel_path.h"
 
 #include "flow/again.h"
+#include "flow/kernel_crew.h"
 
 namespace drover::flow {
 namespace {
@@ -42,22 +43,23 @@ uint32_t Send(Engine& engine, uint32_t first, uint32_t end, Errno* error) {
       {engine.kernel_status + first, count},
       engine.job->shared ? kernel::Whose::kAll : kernel::Whose::kOnlyOwn);
   *error = left.has_value() ? Errno::kOk : left.error();
-  uint64_t pages = 0;
-  for (uint32_t i = first; i < end; ++i) pages += engine.kernel_pages[i];
-  engine.budget.NoteKernelCall(pages, engine.kernel.NowNs() - begin_ns);
+  if (engine.budget.is_limited()) {  // (then the mover is alone)
+    uint64_t pages = 0;
+    for (uint32_t i = first; i < end; ++i) pages += engine.kernel_pages[i];
+    engine.budget.NoteKernelCall(pages, engine.kernel.NowNs() - begin_ns);
+  }
   uint32_t tried = first;
   while (tried < end && engine.kernel_status[tried] != kNotWritten) ++tried;
   return tried;
 }
 
-// Sends entries [first, count); a page that fails can stop the call, so it goes on behind what was
-// tried. Returns the error of the last call.
-Errno SendAll(Engine& engine) {
-  const uint32_t count = engine.kernel_count;
-  for (uint32_t i = 0; i < count; ++i) engine.kernel_status[i] = kNotWritten;
+// Sends entries [first, count), on any thread; a page that fails can stop the call, so it goes on
+// behind what was tried. The engine's list has the error of the last call that failed as a whole.
+void SendPart(Engine& engine, uint32_t first, uint32_t count) {
+  for (uint32_t i = first; i < count; ++i) engine.kernel_status[i] = kNotWritten;
   Errno last = Errno::kOk;
   uint32_t single_steps = 0;
-  for (uint32_t first = 0; first < count;) {
+  while (first < count) {
     // The kernel works off one target at a time, and stops where a page of it has failed.
     uint32_t end = first + 1;
     while (end < count && engine.kernel_target[end] == engine.kernel_target[first]) ++end;
@@ -77,7 +79,19 @@ Errno SendAll(Engine& engine) {
       engine.kernel_status[first] = -static_cast<int32_t>(Errno::kBusy);
     ++first;
   }
-  return last;
+  if (last != Errno::kOk) engine.kernel_error.store(last);
+}
+
+Errno SendAll(Engine& engine) {
+  const uint32_t count = engine.kernel_count;
+  const uint64_t begin_ns = engine.kernel.NowNs();
+  engine.kernel_error.store(Errno::kOk);
+  if (engine.kernel_crew != nullptr)
+    engine.kernel_crew->Share(count, SendPart);
+  else
+    SendPart(engine, 0, count);
+  engine.kernel_chunk.Note(count, engine.kernel_page_count, engine.kernel.NowNs() - begin_ns);
+  return engine.kernel_error.load();
 }
 
 }  // namespace
@@ -134,14 +148,16 @@ void KernelPathFlush(Engine& engine) {
 }
 
 void KernelPathAdd(Engine& engine, uint64_t address, uint64_t pages, int32_t target, Why why) {
-  if (engine.budget.IsFull(engine.kernel_page_count, pages)) KernelPathFlush(engine);
+  if (engine.budget.IsFull(engine.kernel_page_count, pages) ||
+      (engine.kernel_count > 0 && engine.kernel_page_count + pages > kKernelChunkPages))
+    KernelPathFlush(engine);
   const uint32_t i = engine.kernel_count++;
   engine.kernel_page_count += pages;
   engine.kernel_address[i] = address;
   engine.kernel_pages[i] = static_cast<uint32_t>(pages);
   engine.kernel_target[i] = target;
   engine.kernel_why[i] = why;
-  if (engine.kernel_count == kKernelChunkPages) KernelPathFlush(engine);
+  if (engine.kernel_count >= engine.kernel_chunk.folios()) KernelPathFlush(engine);
 }
 
 }  // namespace drover::flow

@@ -64,8 +64,13 @@ inline constexpr uint32_t kPostponedFaultsMax = 64;
 // tries again so many times before the job gives up.
 inline constexpr uint64_t kGateWaitNs = 10'000'000;
 inline constexpr uint32_t kGateTriesMax = 500;
-// Pages of one move_pages(2) call.
-inline constexpr uint32_t kKernelChunkPages = 512;
+// Folios that the kernel path has in hand at most, and small pages of those, so that a job can be
+// stopped in between.
+inline constexpr uint32_t kKernelChunkFolios = 4096;
+inline constexpr uint64_t kKernelChunkPages = 16384;
+// Threads that make its calls beside the mover; more would wait for the same locks. And the folios
+// that are worth a call of their own.
+inline constexpr uint32_t kKernelHelpersMax = 3, kKernelPartLeast = 64;
 // Pages of one chunk that are tried by themselves because their batch came back without a status.
 inline constexpr uint32_t kKernelSingleStepsMax = 64;
 // Mappings that must remain below vm.max_map_count.

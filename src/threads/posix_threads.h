@@ -10,7 +10,7 @@ namespace drover::threads {
 class PosixThreads final : public Threads {
  public:
   static constexpr uint64_t kStackBytes = 2 << 20;  // the thread sanitizer keeps much there
-  static constexpr uint32_t kThreadsMax = 18;
+  static constexpr uint32_t kThreadsMax = 22;
 
   // The memory for all stacks, mapped by the caller: kThreadsMax * kStackBytes.
   explicit PosixThreads(Range stacks) : stacks_(stacks) {}

@@ -9,7 +9,7 @@ namespace drover::threads {
 class RawThreads final : public Threads {
  public:
   static constexpr uint64_t kStackBytes = 64 << 10;
-  static constexpr uint32_t kThreadsMax = 18;
+  static constexpr uint32_t kThreadsMax = 22;
 
   // The memory for all stacks, mapped by the caller: kThreadsMax * kStackBytes.
   explicit RawThreads(Range stacks) : stacks_(stacks) {}

@@ -1,4 +1,11 @@
 // The kernel path: what the own path cannot take, in chunks, and what became of each page.
+#include <unistd.h>
+
+#include <chrono>
+#include <mutex>
+#include <set>
+#include <thread>
+
 #include "flow/world.h"
 
 namespace drover::flow {
@@ -44,6 +51,65 @@ TEST_F(Flow, ASharedJobMovesFilesAndWhatSeveralProcessesMap) {
   EXPECT_EQ(world_.NodeOf(alone.start), 1);
   EXPECT_EQ(world_.NodeOf(left_out.start), 0);
   world_.app.EndChild(child);
+}
+
+class ByThreads : public Flow {
+ protected:
+  static constexpr uint64_t kPages = 3000;  // several lists, the last one of no round number
+
+  Job ByKernel() const {
+    Job job = world_.ToNode(1);
+    job.own_path = false;
+    job.helper_count = 2;
+    for (int16_t& cpu : job.helper_cpus) cpu = -1;
+    return job;
+  }
+  // Threads that made the calls of this job.
+  std::set<pid_t> CallersOf(const Job& job) {
+    std::set<pid_t> callers;
+    std::mutex lock;
+    world_.model.SetHook([&](Call call, uint64_t) {
+      if (call != Call::kMovePages) return;
+      {
+        const std::lock_guard guard(lock);
+        callers.insert(gettid());
+      }
+      // (Others come to their parts.)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    });
+    world_.Run(job);
+    world_.model.SetHook({});
+    return callers;
+  }
+};
+
+TEST_F(ByThreads, MoveEachPageOnce) {
+  const Range range = world_.MapFilled(kPages);
+  EXPECT_GT(CallersOf(ByKernel()).size(), 1u);
+  EXPECT_EQ(world_.result.moved_kernel_path, kPages);
+  EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), kPages);
+  EXPECT_EQ(world_.recorder.told_twice, 0u);
+  for (uint64_t page = range.start; page < range.end(); page += kPageBytes)
+    ASSERT_EQ(world_.NodeOf(page), 1);
+}
+
+TEST_F(ByThreads, NameWhatStays) {
+  const Range range = world_.MapFilled(kPages);
+  for (const uint64_t page : {0, 700, 701, 2999})
+    world_.app.Pin({range.start + page * kPageBytes, kPageBytes});
+  (void)CallersOf(ByKernel());
+  EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), kPages - 4);
+  EXPECT_EQ(world_.recorder.Count(range, Why::kBusy), 4u);
+  world_.app.Unpin(range);
+}
+
+// Two calls at a time would keep twice as many pages.
+TEST_F(ByThreads, UnderABudgetThereIsOne) {
+  world_.MapFilled(kPages);
+  Job job = ByKernel();
+  job.max_stall_ns = 1'000'000'000;
+  EXPECT_EQ(CallersOf(job).size(), 1u);
+  EXPECT_EQ(world_.result.moved_kernel_path, kPages);
 }
 
 // A call of move_pages(2) is as long as a window may be, so the first one is small.

@@ -109,6 +109,33 @@ TEST(Bench, AllIsOnePageWithItsParts) {
   EXPECT_EQ(TextOf(folder.path() / "migrate.png").substr(1, 3), "PNG");
 }
 
+// A program that does not lose a word is what a row stands for: the benchmark looks.
+void ExpectAllSides(const nlohmann::json& report, const std::string& program) {
+  ASSERT_EQ(report["rows"].size() + report["skipped"].size(), 3u) << report;
+  ASSERT_GE(report["rows"].size(), 2u) << report;
+  for (const auto& row : report["rows"]) {
+    EXPECT_EQ(row["program"], program);
+    EXPECT_GT(row["per_s"], 0.0);
+    EXPECT_GE(row["p999_us"], row["p50_us"]);
+    EXPECT_EQ(row["gb_moved"] == 0.0, row["side"] == "none") << row;
+    EXPECT_EQ(row["max_stall"].is_null(), row["side"] != "drover");
+  }
+}
+
+TEST(Bench, WhatALoopNotices) {
+  ExpectAllSides(Bench({"app", "--program", "loop", "--max-stall", "2ms", "--total", "16m",
+                        "--seconds", "0.5", "--rounds", "1", "--json"})
+                     .json(),
+                 "loop");
+}
+
+TEST(Bench, WhatTheClientsOfARedisNotice) {
+  ExpectAllSides(Bench({"app", "--program", "redis-get", "--max-stall", "2ms", "--total", "16m",
+                        "--seconds", "0.5", "--rounds", "1", "--json"})
+                     .json(),
+                 "redis-get");
+}
+
 // Runs `act` in a child with a restorer for these two, and kills the child.
 void KillOneThat(const std::string& file, const std::string& folder, bool releases) {
   const pid_t child = fork();

@@ -34,6 +34,21 @@ TEST(KernelPath, AProcessWithoutAnAgentIsMovedAndSoReported) {
   EXPECT_EQ(victim.End(), 0);
 }
 
+TEST(KernelPath, SeveralThreadsShareTheCalls) {
+  StartedVictim victim(With::kNoAgent,
+                       {"--node", "0", "--small-mib", "24", "--huge-mib", "8", "--threads", "2"});
+  ASSERT_NE(victim.pid(), 0);
+  for (const int node : {1, 0}) {
+    const auto outcome = Move(victim.pid(), {"--to", std::to_string(node), "--migrator",
+                                             "threads:2", "--max-stall", "none"});
+    ASSERT_TRUE(ExpectTruthful(outcome));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out;
+    ExpectOnNode(victim.pid(), victim.small(), node);
+    ExpectOnNode(victim.pid(), victim.huge(), node);
+  }
+  EXPECT_EQ(victim.End(), 0);
+}
+
 TEST(KernelPath, CannotPutPagesWhereTheyAre) {
   StartedVictim victim(With::kNoAgent, {"--node", "0", "--small-mib", "1", "--huge-mib", "2"});
   ASSERT_NE(victim.pid(), 0);
