@@ -1,6 +1,7 @@
 #include "app.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <filesystem>
 #include <map>
@@ -16,8 +17,6 @@
 namespace drover::bench {
 namespace {
 
-constexpr demo::Seconds kLoopLimit{120};
-
 // All rounds of one row.
 struct AppAccount {
   AppRow row;
@@ -32,7 +31,7 @@ AppSeen MeasureLoop(const AppOptions& options, const AppSide& side, AppMoved* mo
                     fmt::format("{}", options.seconds), "--ready", ready});
   while (!std::filesystem::exists(ready) && loop.Running()) demo::Sleep(demo::Seconds(0.005));
   AppMoves moves(side, options.drover, loop.pid(), options.seconds);
-  const auto ended = loop.ReadToEnd(kLoopLimit);
+  const auto ended = loop.ReadToEnd(LimitOf(options));
   moves.Stop();
   *moved = {moves.gb_moved(), moves.how(), moves.error()};
   const auto seen = nlohmann::json::parse(ended.output, nullptr, false);
@@ -62,7 +61,7 @@ AppRow Finish(const AppAccount& account) {
   AppRow row = account.row;
   row.rounds = static_cast<int>(account.per_s.size());
   row.per_s = SpreadOf(account.per_s);
-  if (!account.share.empty()) row.share = SpreadOf(account.share);
+  if (!account.share.empty()) row.share = SpreadOf(account.share), row.has_share = true;
   row.p50_us = SpreadOf(account.p50_us);
   row.p99_us = SpreadOf(account.p99_us);
   row.p999_us = SpreadOf(account.p999_us);
@@ -85,6 +84,7 @@ class AppRounds {
   }
 
   void Round() {
+    std::vector<double> per_s(sides_.size());
     double alone = 0;
     for (size_t i = 0; i < sides_.size(); ++i) {
       AppMoved moved;
@@ -100,12 +100,14 @@ class AppRounds {
       if (sides_[i].name == "none") alone = seen.per_s;
       account.row.how = moved.how;
       account.per_s.push_back(seen.per_s);
-      if (alone > 0) account.share.push_back(seen.per_s / alone);
+      per_s[i] = seen.per_s;
       account.p50_us.push_back(seen.p50_us);
       account.p99_us.push_back(seen.p99_us);
       account.p999_us.push_back(seen.p999_us);
       account.gb_moved.push_back(moved.gb);
     }
+    for (size_t i = 0; i < sides_.size(); ++i)
+      if (alone > 0 && per_s[i] > 0) accounts_[i].share.push_back(per_s[i] / alone);
   }
 
   void AddTo(AppReport* report) const {
@@ -124,7 +126,27 @@ class AppRounds {
   std::map<size_t, std::string> idle_;
 };
 
+// Its own handlers for SIGINT and the like, as long as it measures.
+class Interruptible {
+ public:
+  Interruptible() {
+    for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], nullptr, &before_[i]);
+    demo::InstallInterruptHandlers();
+  }
+  ~Interruptible() {
+    for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &before_[i], nullptr);
+  }
+  Interruptible(const Interruptible&) = delete;
+  Interruptible& operator=(const Interruptible&) = delete;
+
+ private:
+  static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+  struct sigaction before_[std::size(kSignals)];
+};
+
 Error ErrorOf(const demo::Failure& failure) {
+  // What was begun has been taken down; the rest is what the signal does by itself.
+  if (failure.exit_code() == demo::kExitInterrupted) raise(SIGINT);
   const auto kind = failure.exit_code() == demo::kExitUnavailable    ? Error::Kind::kUnavailable
                     : failure.exit_code() == demo::kExitNotPermitted ? Error::Kind::kNotPermitted
                                                                      : Error::Kind::kFailed;
@@ -135,7 +157,6 @@ Error ErrorOf(const demo::Failure& failure) {
 
 std::expected<AppReport, Error> RunApp(const AppOptions& options,
                                        const std::function<void(const std::string&)>& progress) {
-  demo::InstallInterruptHandlers();
   AppReport report;
   std::vector<std::unique_ptr<AppRounds>> programs;
   for (const std::string& program : options.programs) {
@@ -145,6 +166,7 @@ std::expected<AppReport, Error> RunApp(const AppOptions& options,
       programs.push_back(std::make_unique<AppRounds>(options, program));
   }
   try {
+    const Interruptible interruptible;
     for (int round = 0; round < options.rounds; ++round) {
       progress(fmt::format("round {} of {}", round + 1, options.rounds));
       for (const auto& program : programs) program->Round();

@@ -33,8 +33,9 @@ struct AppRow {
   std::string how;        // of the kernel's: by which call
   int rounds = 0;
   size_t total_bytes = 0;
-  Spread per_s;  // accesses or requests
-  Spread share;  // of what it does where nothing is moved, per round
+  Spread per_s;            // accesses or requests
+  bool has_share = false;  // side none was measured beside it
+  Spread share;            // of what it does where nothing is moved, per round
   Spread p50_us, p99_us, p999_us;
   Spread gb_moved;  // in a measurement
 };

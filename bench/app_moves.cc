@@ -46,6 +46,14 @@ bool IsHugeAlready(std::ifstream& pagemap, Range slot, int flags) {
   return pread(flags, &flag, sizeof flag, at) == sizeof flag && (flag & kThp) != 0;
 }
 
+// Also where nobody has waited for it yet.
+bool HasEnded(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const size_t state = text.rfind(") ");
+  return state == std::string::npos || text[state + 2] == 'Z' || text[state + 2] == 'X';
+}
+
 // By node, as the kernel counts them.
 uint64_t PagesOn(pid_t pid, int node) {
   std::ifstream file(fmt::format("/proc/{}/numa_maps", pid));
@@ -93,9 +101,9 @@ void AppMoves::MoveByDrover(int number) {
                      side_.max_stall, "--json"});
   const auto ended = child.ReadToEnd(kOneMoveLimit);
   // The program may have ended by itself meanwhile: its measurement is over then.
-  constexpr int kDone = 0, kSomeStay = 3, kTargetGone = 6;
-  if (ended.exit_code == kTargetGone) nothing_left_ = true;
+  constexpr int kDone = 0, kSomeStay = 3;
   if (ended.exit_code != kDone && ended.exit_code != kSomeStay) {
+    nothing_left_ = HasEnded(pid_);
     if (!nothing_left_) error_ = "drover move: " + ended.errors;
     return;
   }

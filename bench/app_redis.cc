@@ -13,7 +13,6 @@
 namespace drover::bench {
 namespace {
 
-constexpr demo::Seconds kClientsLimit{120};
 constexpr uint64_t kWarmUpRequests = 20'000;
 constexpr uint64_t kDataSeed = 1;
 
@@ -38,7 +37,8 @@ AppSeen ParseClients(const std::string& text) {
   return seen;
 }
 
-AppSeen RunClients(const std::string& socket, bool sets, uint64_t keys, uint64_t requests) {
+AppSeen RunClients(const AppOptions& options, const std::string& socket, bool sets, uint64_t keys,
+                   uint64_t requests) {
   std::vector<std::string> words = {demo::FindInPath("redis-benchmark"),
                                     "-s",
                                     socket,
@@ -54,7 +54,7 @@ AppSeen RunClients(const std::string& socket, bool sets, uint64_t keys, uint64_t
                                     "key:__rand_int__"};
   if (sets) words.push_back(std::string(demo::kValueBytes, 'x'));
   demo::Child clients(words);
-  const auto ended = clients.ReadToEnd(kClientsLimit);
+  const auto ended = clients.ReadToEnd(LimitOf(options));
   if (ended.exit_code != 0 || !ended.errors.empty())
     throw demo::Failure(
         fmt::format("redis-benchmark ended with {}: {}", ended.exit_code, ended.errors));
@@ -76,10 +76,10 @@ AppSeen MeasureRedis(const AppOptions& options, bool sets, const AppSide& side, 
   const uint64_t keys = demo::KeysFor(options.total_bytes);
   demo::LoadDatabase(redis.connection(), keys, kDataSeed);
   const std::string digest = redis.Digest();
-  const AppSeen before = RunClients(redis.socket_path(), sets, keys, kWarmUpRequests);
+  const AppSeen before = RunClients(options, redis.socket_path(), sets, keys, kWarmUpRequests);
   const auto requests = static_cast<uint64_t>(before.per_s * options.seconds) + 1;
   AppMoves moves(side, options.drover, redis.pid(), options.seconds);
-  const AppSeen seen = RunClients(redis.socket_path(), sets, keys, requests);
+  const AppSeen seen = RunClients(options, redis.socket_path(), sets, keys, requests);
   moves.Stop();
   *moved = {moves.gb_moved(), moves.how(), moves.error()};
   if (!sets && redis.Digest() != digest)

@@ -17,6 +17,11 @@ struct AppMoved {
   std::string how, error;
 };
 
+// How long a program may take to end.
+inline demo::Seconds LimitOf(const AppOptions& options) {
+  return demo::Seconds(2 * options.seconds + 60);
+}
+
 // What is not installed, in words; empty: nothing.
 std::string LacksForRedis();
 // GETs, or SETs, by redis-benchmark of values that fill total_bytes. Throws demo::Failure.

@@ -33,6 +33,8 @@ nlohmann::json AppRowToJson(const bench::AppRow& row) {
   };
   add("per_s", row.per_s);
   add("share", row.share);
+  if (!row.has_share)
+    for (const char* const key : {"share", "share_min", "share_max"}) json[key] = nullptr;
   add("p50_us", row.p50_us);
   add("p99_us", row.p99_us);
   add("p999_us", row.p999_us);

@@ -16,14 +16,15 @@ namespace {
 // The node where most of these pages are.
 std::expected<int, Error> HomeOf(int pid, const std::vector<Range>& ranges, const char* option) {
   const auto pages = PagesByNode(pid, ranges);
-  const auto most = std::max_element(
-      pages.begin(), pages.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  if (most == pages.end())
-    return std::unexpected(
-        Error{Error::Kind::kUnavailable,
-              fmt::format("no page of {} of process {} is there, or it may not be looked at; see "
-                          "`drover pages {} --by-mapping`",
-                          option, pid, pid)});
+  if (!pages.has_value()) return std::unexpected(pages.error());
+  const auto most =
+      std::max_element(pages->begin(), pages->end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (most == pages->end())
+    return std::unexpected(Error{
+        Error::Kind::kUnavailable,
+        fmt::format("no page of {} of process {} is there; see `drover pages {} --by-mapping`",
+                    option, pid, pid)});
   return most->first;
 }
 

@@ -29,7 +29,7 @@ std::expected<void, Error> ParseEnginesOf(const MoveOptions& options, int pid, f
 // Where to, and of what.
 std::expected<void, Error> Place(const MoveOptions& options, int pid, const topology::Nodes& nodes,
                                  flow::Job* job) {
-  if (!options.with.empty()) return PlaceExchange(options, pid, nodes, job);
+  if (options.command == "exchange") return PlaceExchange(options, pid, nodes, job);
   const auto placement = PlacementOf(options.to, options.from, nodes);
   if (!placement.has_value()) return std::unexpected(placement.error());
   job->placement = *placement;

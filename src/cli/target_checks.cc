@@ -105,12 +105,27 @@ std::expected<void, Error> CheckGroup(LinuxKernel& kernel, int pid, const flow::
       pid, HumanBytes(free), HumanBytes(2 * job.batch_bytes))));
 }
 
+std::expected<void, Error> OpenToLookAt(LinuxKernel& kernel, int pid) {
+  const auto opened = kernel.OpenProcess(pid);
+  if (opened == kernel::Errno::kNoProcess || opened == kernel::Errno::kNoEntry)
+    return std::unexpected(
+        Error{Error::Kind::kTargetGone, fmt::format("process {} has ended", pid)});
+  if (opened != kernel::Errno::kOk)
+    return std::unexpected(Error{Error::Kind::kNotPermitted,
+                                 fmt::format("process {} may not be looked at; run drover as its "
+                                             "user or as root",
+                                             pid)});
+  return {};
+}
+
 }  // namespace
 
-std::map<int, uint64_t> PagesByNode(int pid, const std::vector<Range>& ranges) {
+std::expected<std::map<int, uint64_t>, Error> PagesByNode(int pid,
+                                                          const std::vector<Range>& ranges) {
   std::map<int, uint64_t> pages;
   LinuxKernel kernel;
-  if (kernel.OpenProcess(pid) != kernel::Errno::kOk) return pages;
+  if (const auto opened = OpenToLookAt(kernel, pid); !opened.has_value())
+    return std::unexpected(opened.error());
   flow::Job job;
   job.range_count = static_cast<uint32_t>(ranges.size());
   std::copy(ranges.begin(), ranges.end(), job.ranges);
@@ -132,15 +147,7 @@ std::map<int, Need> MemoryNeeded(int pid, const flow::Job& job) {
 std::expected<void, Error> CheckRangesAndMemory(int pid, const flow::Job& job,
                                                 const topology::Nodes&) {
   LinuxKernel kernel;
-  const auto opened = kernel.OpenProcess(pid);
-  if (opened == kernel::Errno::kNoProcess || opened == kernel::Errno::kNoEntry)
-    return std::unexpected(
-        Error{Error::Kind::kTargetGone, fmt::format("process {} has ended", pid)});
-  if (opened != kernel::Errno::kOk)
-    return std::unexpected(Error{Error::Kind::kNotPermitted,
-                                 fmt::format("process {} may not be looked at; run drover as its "
-                                             "user or as root",
-                                             pid)});
+  if (const auto opened = OpenToLookAt(kernel, pid); !opened.has_value()) return opened;
   auto checked = CheckRanges(kernel, pid, job);
   if (checked.has_value()) checked = CheckNodes(kernel, job);
   if (checked.has_value()) checked = CheckGroup(kernel, pid, job);

@@ -15,9 +15,9 @@ namespace drover::cli {
 [[nodiscard]] std::expected<void, Error> CheckRangesAndMemory(int pid, const flow::Job& job,
                                                               const topology::Nodes& nodes);
 
-// How many pages of these ranges (at most flow::kRangesMax) are on each node; empty where the
-// process may not be looked at.
-std::map<int, uint64_t> PagesByNode(int pid, const std::vector<Range>& ranges);
+// How many pages of these ranges (at most flow::kRangesMax) are on each node.
+[[nodiscard]] std::expected<std::map<int, uint64_t>, Error> PagesByNode(
+    int pid, const std::vector<Range>& ranges);
 
 // What a job needs on each node that is named as its target, and what is free there. Empty for
 // `--to same`, and where it goes to several nodes in proportion.

@@ -160,6 +160,20 @@ int16_t PutAside::NodeOf(uint64_t page) const {
   return static_cast<int16_t>(node);
 }
 
+// (Runs that follow one another need not be on one node.)
+void PutAside::FindSources(Piece* piece) {
+  const uint64_t pages = piece->range.length / kPageBytes;
+  for (uint64_t i = 0; i < pages; ++i) {
+    piece->source[i] = -1;
+    engine_.addresses[i] = piece->range.start + i * kPageBytes;
+  }
+  if (engine_.job->placement.node_count <= 1 ||
+      engine_.kernel.QueryNodes({engine_.addresses, pages}, {engine_.nodes, pages}) != Errno::kOk)
+    return;
+  for (uint64_t i = 0; i < pages; ++i)
+    if (engine_.nodes[i] >= 0) piece->source[i] = static_cast<int16_t>(engine_.nodes[i]);
+}
+
 bool PutAside::Next(Piece* piece) {
   while (at_ < count_ && !FindMapping(runs_[at_])) {
     if (error_ != Errno::kOk) return false;
@@ -181,7 +195,7 @@ bool PutAside::Next(Piece* piece) {
   piece->not_own = WhyNotOwn(mapping_);
   if (piece->not_own == Why::kNone) piece->not_own = WhyUnlike(engine_, run.address);
   Fill(piece, end);
-  for (uint64_t i = 0; i < piece->range.length / kPageBytes; ++i) piece->source[i] = source;
+  FindSources(piece);
   LeaveOutOthers(piece);
   return true;
 }

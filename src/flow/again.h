@@ -36,6 +36,7 @@ class PutAside {
   bool FindMapping(AgainRun& run);
   uint64_t HugeEnd(const AgainRun& run);
   int16_t NodeOf(uint64_t page) const;
+  void FindSources(Piece* piece);
   void Fill(Piece* piece, uint64_t end);
   void LeaveOutOthers(Piece* piece);
 

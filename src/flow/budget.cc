@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "flow/engine.h"
+#include "flow/flow.h"
 #include "flow/precopy.h"
 #include "flow/table.h"
 
@@ -66,10 +67,45 @@ uint64_t MeasureMoves(Engine& engine, uint64_t full, uint64_t empty) {
   return moves ? took_ns : 0;
 }
 
+// The shortest of some times to move so many small pages there and back. UINT64_MAX: it could not
+// be done.
+uint64_t ShortestMoves(kernel::Kernel& kernel, uint64_t full, uint64_t empty, uint64_t bytes) {
+  constexpr int kTimes = 5;
+  uint64_t shortest_ns = UINT64_MAX;
+  for (int i = 0; i < kTimes; ++i) {
+    const uint64_t begin_ns = kernel.NowNs();
+    for (const auto& [to, from] : {std::pair(empty, full), std::pair(full, empty)})
+      if (kernel.Move(to, from, bytes).bytes != bytes) return UINT64_MAX;
+    shortest_ns = Least(shortest_ns, kernel.NowNs() - begin_ns);
+  }
+  return shortest_ns;
+}
+
 }  // namespace
 
+void Pace::UseStep(uint64_t folios) {
+  if (folios > most_) return;
+  step_ = folios;
+  below_step_ = next_;
+  next_ = folios;
+}
+
+// A twentieth and more of them too long: then smaller ones, after all.
+void Pace::KeepStep(uint64_t took_ns) {
+  ++step_windows_;
+  if (took_ns > limit_ns_) ++step_over_;
+  if (step_over_ >= 4 && step_over_ * 20 > step_windows_) {
+    step_ = 0;
+    next_ = below_step_;
+    slow_ns_ = 0;
+  } else if (next_ < step_) {
+    next_ = step_;
+  }
+}
+
 void Pace::Note(uint64_t folios, uint64_t took_ns) {
-  if (folios == 0 || limit_ns_ == 0) return;
+  // (What is below the step says nothing of those that are not.)
+  if (folios == 0 || limit_ns_ == 0 || folios < step_) return;
   const uint64_t each_ns = took_ns / folios;
   if (each_ns > slow_ns_)
     slow_ns_ += (each_ns - slow_ns_ + 1) / (slow_ns_ == 0 ? 1 : 2);
@@ -89,6 +125,7 @@ void Pace::Note(uint64_t folios, uint64_t took_ns) {
     fit = folios + 1;
   next_ = Least(Least(fit, 2 * next_), most_);
   if (next_ == 0) next_ = 1;
+  if (step_ > 0) KeepStep(took_ns);
 }
 
 void Pace::NoteSingle(uint64_t took_ns) {
@@ -148,7 +185,12 @@ uint64_t Budget::EndOfSmall(uint64_t start) const {
   const uint64_t end = start + folios * kPageBytes;
   // A batch in two page tables costs twice the moves.
   const uint64_t table_end = RoundDown(start, kHugeBytes) + kHugeBytes;
-  return folios < kPagesPerHuge ? Least(end, table_end) : RoundDown(end, kHugeBytes);
+  if (folios >= kPagesPerHuge) return RoundDown(end, kHugeBytes);
+  // Where the rest would be below the step: all of it at once, or two of a size.
+  const uint64_t left = (table_end - start) / kPageBytes;
+  if (left > folios && left - folios < pair().small.step())
+    return left <= folios * 4 / 3 ? table_end : start + left / 2 * kPageBytes;
+  return Least(end, table_end);
 }
 
 void Budget::NoteWindow(bool huge, uint64_t folios, uint64_t window_ns) {
@@ -157,6 +199,31 @@ void Budget::NoteWindow(bool huge, uint64_t folios, uint64_t window_ns) {
 
 void Budget::NoteKernelCall(uint64_t pages, uint64_t took_ns) {
   kernel_.Note(pages, took_ns);
+}
+
+// Up to 33 pages x86 forgets one by one, more than those all at once
+// (tlb_single_page_flush_ceiling): where a hypervisor keeps page tables of its own, a MOVE of 34
+// takes a third of one of 33.
+void Budget::MeasureStep(Engine& engine) {
+  constexpr uint64_t kCeiling = 33, kBytes = (kCeiling + 1) * kPageBytes;
+  if (!is_limited() || !engine.headroom.Grants(engine.kernel, Node{-1}, kBytes)) return;
+  const auto mapped = MapOwn(engine.kernel, 3 * kHugeBytes);
+  if (!mapped.has_value()) return;
+  const uint64_t full = RoundUp(mapped->start, kHugeBytes), empty = full + kHugeBytes;
+  const Range both{full, 2 * kHugeBytes};
+  (void)engine.kernel.Advise(both, kernel::Advice::kNoHugePage);
+  bool is_watched = false;
+  if (engine.kernel.Advise({full, kBytes}, kernel::Advice::kPopulateWrite) == kernel::Errno::kOk)
+    is_watched =
+        engine.kernel.Register(both, kernel::RegisterMode::kWriteProtect) == kernel::Errno::kOk;
+  if (is_watched) {
+    const uint64_t few_ns = ShortestMoves(engine.kernel, full, empty, kCeiling * kPageBytes);
+    const uint64_t more_ns = ShortestMoves(engine.kernel, full, empty, kBytes);
+    if (more_ns < few_ns / 4 * 3 && more_ns <= max_stall_ns_ / 2)
+      fresh_.small.UseStep(kCeiling + 1);
+  }
+  // (Better lost than waited for.)
+  if (!is_watched || UnwatchOwn(engine, both)) engine.kernel.Unmap(*mapped);
 }
 
 void Budget::MeasureHuge(Engine& engine) {

@@ -38,9 +38,14 @@ class Pace {
   uint64_t single_ns() const { return single_ns_; }
   // What one takes by measure, before the first has been tried.
   void Foretell(uint64_t took_ns);
+  // Jobs of so many folios are shorter than somewhat smaller ones, and fit, by measure: no smaller
+  // ones are made, unless those of this size turn out to be too long.
+  void UseStep(uint64_t folios);
+  uint64_t step() const { return step_; }  // 0: there is none
 
  private:
   void NoteSingle(uint64_t took_ns);
+  void KeepStep(uint64_t took_ns);
 
   uint64_t limit_ns_ = 0;
   uint64_t next_ = 1, most_ = 1;
@@ -50,6 +55,8 @@ class Pace {
   uint64_t aim_ = kAimMost;
   uint64_t single_ns_ = 0, singles_ = 0, singles_over_ = 0;
   bool over_ = false;
+  uint64_t step_ = 0, below_step_ = 0;  // and what is tried when it is given up
+  uint64_t step_windows_ = 0, step_over_ = 0;
 };
 
 class Budget {
@@ -86,6 +93,8 @@ class Budget {
   // What a window with one huge page takes by measure, if it is copied and if it was copied ahead.
   void ForetellHuge(uint64_t copy_ns, uint64_t compare_ns);
   void NoteKernelCall(uint64_t pages, uint64_t took_ns);
+  // Once a job, before it opens a window: whether batches of small pages should have a step.
+  void MeasureStep(Engine& engine);
   // Before the first huge page of a pair: how long its window would be, by copying one between
   // pages of the engine's own on these nodes; and if it was copied ahead. Without a budget:
   // nothing.

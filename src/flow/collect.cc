@@ -116,11 +116,7 @@ bool Collector::LeaveOut(std::span<const Range> ranges) {
 }
 
 bool Collector::Next(Piece* piece, uint64_t most) {
-  if (!to_gather_.empty()) {
-    const PhaseTimer timer(engine_, Phase::kGather);
-    engine_.gatherer->Gather(to_gather_);
-    to_gather_ = {};
-  }
+  if (!to_gather_.empty()) GatherNow();
   const PhaseTimer timer(engine_, Phase::kCollect);
   for (;;) {
     if (!stretch_.empty() && CutPiece(piece, most)) return true;
@@ -168,25 +164,38 @@ std::optional<kernel::PageRegion> Collector::FindFirst() {
   return std::nullopt;
 }
 
+// Of whole slots in the stretch only.
+bool Collector::IsToGather() const {
+  return engine_.gatherer != nullptr && engine_.job->GathersFirst() &&
+         WhyNotOwn(mapping_) == Why::kNone;
+}
+
 bool Collector::PassGathered(const kernel::PageRegion& first) {
-  Gatherer* const gatherer = engine_.gatherer;
-  if (gatherer == nullptr || !engine_.job->GathersFirst() || engine_.time_is_up ||
-      WhyNotOwn(mapping_) != Why::kNone)
-    return false;
   const uint64_t slot = RoundDown(first.start, kHugeBytes);
-  if (slot < stretch_.start || slot + kHugeBytes > stretch_.end()) return false;
-  if (slot >= gathered_to_) {
+  if (!IsToGather() || slot < stretch_.start || slot + kHugeBytes > stretch_.end()) return false;
+  if (slot < gathered_to_ && engine_.gatherer->HasMade(slot)) {
+    stretch_ = {slot + kHugeBytes, stretch_.end() - (slot + kHugeBytes)};
+    return true;
+  }
+  if (slot >= gathered_to_ && !engine_.time_is_up) {
     const uint64_t end = RoundDown(stretch_.end(), kHugeBytes);
     const uint64_t most = slot + kGatherSlotsMax * kHugeBytes;
     gathered_to_ = end < most ? end : most;
     to_gather_ = {slot, gathered_to_ - slot};
-    return false;
   }
-  if (!gatherer->HasMade(slot)) return false;
-  engine_.result->moved_kernel_path += kPagesPerHuge;
-  Book(engine_, slot, kPagesPerHuge, Piece::kAnywhere, Outcome::kMoved, Why::kNone);
-  stretch_ = {slot + kHugeBytes, stretch_.end() - (slot + kHugeBytes)};
-  return true;
+  return false;
+}
+
+// What becomes huge is on fresh pages by that, and has moved.
+void Collector::GatherNow() {
+  const PhaseTimer timer(engine_, Phase::kGather);
+  engine_.gatherer->Gather(to_gather_);
+  for (uint64_t slot = to_gather_.start; slot < to_gather_.end(); slot += kHugeBytes) {
+    if (!engine_.gatherer->HasMade(slot)) continue;
+    engine_.result->moved_kernel_path += kPagesPerHuge;
+    Book(engine_, slot, kPagesPerHuge, Piece::kAnywhere, Outcome::kMoved, Why::kNone);
+  }
+  to_gather_ = {};
 }
 
 bool Collector::CutPiece(Piece* piece, uint64_t most) {
@@ -206,12 +215,17 @@ bool Collector::CutPiece(Piece* piece, uint64_t most) {
   uint64_t piece_end;
   engine_.budget.UseWidest(huge);  // which of them it is shows in its nodes
   if (huge) {
-    const uint64_t room = engine_.budget.HugeBytes();
+    uint64_t room = engine_.budget.HugeBytes();
+    if (room > most) room = most < kHugeBytes ? kHugeBytes : RoundDown(most, kHugeBytes);
     const uint64_t whole_end = RoundDown(first.end, kHugeBytes);
     piece_end = whole_end - first.start < room ? whole_end : first.start + room;
   } else {
     piece_end = engine_.budget.EndOfSmall(first.start);
     if (piece_end > first.start + most) piece_end = first.start + most;
+    // Not into slots that may become huge before.
+    const uint64_t slot_end = RoundDown(first.start, kHugeBytes) + kHugeBytes;
+    const uint64_t tried_to = gathered_to_ > slot_end ? gathered_to_ : slot_end;
+    if (IsToGather() && piece_end > tried_to) piece_end = tried_to;
     // Another mapping layout of the batch's pages would not be congruent with the areas.
     if (piece_end > end) piece_end = end;
   }

@@ -55,7 +55,7 @@ class Collector {
   explicit Collector(Engine& engine, int side = Exchange::kBoth) : engine_(engine), side_(side) {}
 
   // The next piece with at least one present page, or an empty one, so that the caller looks
-  // whether the job goes on; false: no more. Of small pages it is no longer than `most` bytes.
+  // whether the job goes on; false: no more. It is no longer than `most` bytes, or one huge page.
   [[nodiscard]] bool Next(Piece* piece, uint64_t most = kBatchBytesMax);
   // Instead of Next: the next whole 2 MiB slots of one mapping that the own path could take, up to
   // `most` bytes of them, the first with a present page in it; false: no more.
@@ -72,9 +72,12 @@ class Collector {
   bool LeaveOut(std::span<const Range> ranges);
   // Cuts the first piece with a present page off the stretch; false: none is left in it.
   bool CutPiece(Piece* piece, uint64_t most);
-  // Where small pages become huge ones before the walk comes to them: the slot of these has become
-  // one, and is booked as moved. False: not yet tried (then to_gather_ is set), or it stays small.
+  // Do small pages become huge ones before the walk comes to them?
+  bool IsToGather() const;
+  // The slot of these has become one, and is behind the walk now. False: not yet tried (then
+  // to_gather_ is set), or it stays small.
   bool PassGathered(const kernel::PageRegion& first);
+  void GatherNow();
   // The request's first range of this side that reaches beyond at_, or range_count.
   uint32_t RangeBehind(uint64_t at) const;
   std::optional<kernel::PageRegion> FindFirst();

@@ -122,9 +122,13 @@ struct Areas {
 struct Reused {
   Range pages;  // in a pool; empty: none
   bool huge = false;
-  bool whole = false;  // no page is missing there
+  bool whole = false;    // no page is missing there
+  uint64_t present = 0;  // pages that are there
   Node node;
   Node preferred;  // in this job, by the first areas; invalid: none yet
+  // Of a job that exchanges memory: pages that each of its nodes has got back from it, and of which
+  // as many may be taken there again.
+  uint64_t given_back[2] = {};
 };
 
 struct Engine {

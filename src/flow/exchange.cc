@@ -2,14 +2,21 @@
 
 namespace drover::flow {
 
-// How long a piece of this side may be: as what the other one has left, and what is free there.
+// How long a piece of this side may be: as what the other one has left, and what is free there. It
+// may not all be wanted.
 uint64_t Exchanger::RoomFor(int side) {
-  const Node to{engine_.job->exchange.to[side]};
+  const Job& job = *engine_.job;
+  if (job.plan_only) return kBatchBytesMax;
+  const Node to{job.exchange.to[side]};
   const Reused& reused = engine_.reused;
-  const uint64_t left = reused.node == to && !reused.huge ? reused.pages.length : 0;
-  if (left >= engine_.job->batch_bytes) return left;
-  const uint64_t room = left + engine_.headroom.Room(engine_.kernel, to);
-  return room < kPageBytes ? kPageBytes : RoundDown(room, kPageBytes);
+  const uint64_t left = reused.pages.empty() || reused.node != to ? 0 : reused.present;
+  const uint64_t known = (left + reused.given_back[side]) * kPageBytes;
+  if (known >= job.batch_bytes) return job.batch_bytes;
+  const uint64_t room = RoundDown(known + engine_.headroom.Room(engine_.kernel, to), kPageBytes);
+  // (The kernel's calls have a price of their own, and find out by themselves what is free.)
+  const bool own_path = job.own_path && engine_.result->own_path_trouble == Trouble::kNone;
+  const uint64_t least = own_path ? kPageBytes : kKernelPartLeast * kPageBytes;
+  return room < least ? least : room;
 }
 
 bool Exchanger::Next(Piece* piece) {

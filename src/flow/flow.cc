@@ -330,8 +330,10 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   if (job.own_path) StandBack(engine);
   if (job.own_path && result->own_path_trouble == Trouble::kNone) (void)FindDontFork(engine);
   StartUnlike(engine);
-  if (job.own_path && !job.plan_only && result->own_path_trouble == Trouble::kNone)
+  if (job.own_path && !job.plan_only && result->own_path_trouble == Trouble::kNone) {
     result->copied_through = ChooseCopy(engine);
+    engine.budget.MeasureStep(engine);
+  }
   if (result->own_path_trouble == Trouble::kNone) Background::Make(engine, job);
   {
     auto* desk = new (reinterpret_cast<void*>(*room)) Desk(engine, job);

@@ -113,11 +113,13 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
   uint64_t kept_area = 0;  // first, because it may carry late writes over by batches of its own
   if (engine_.verifier != nullptr)
     kept_area = engine_.verifier->RoomFor(piece.range, piece.huge, node);
-  BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node);
+  const bool precopied = engine_.budget.Precopies(piece.huge);
+  const bool fills = FillsTargets(engine_, piece.huge, precopied);
+  BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node, fills);
   if (kept_area != 0) place.area = kept_area;
   place.source = {piece.OnlySourceFor(target)};
-  place.precopied = engine_.budget.Precopies(piece.huge);
-  place.fills = FillsTargets(engine_, piece.huge, place.precopied);
+  place.precopied = precopied;
+  place.fills = fills;
   const auto left = [&](uint64_t i) {
     return piece.target[i] == target &&
            (why_[i] == Why::kNotTried || (refused_too && Curable(why_[i])));

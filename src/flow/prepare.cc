@@ -1,4 +1,5 @@
 #include "flow/phases.h"
+#include "flow/reuse.h"
 #include "flow/targets.h"
 
 namespace drover::flow {
@@ -33,6 +34,7 @@ void Prepare(Engine& engine) {
   const PhaseTimer timer(engine, Phase::kPrepare);
   const Batch& batch = engine.batch;
   ReadyPool(engine, batch.pool);
+  FreeUnwanted(engine);
   for (uint64_t first = 0; first < batch.page_count;) {
     const uint64_t end = WantedEnd(batch, first);
     if (end > first) FillTargets(engine, batch.pool, first, end - first, Refuse);

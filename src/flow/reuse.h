@@ -17,6 +17,12 @@ void FreeReused(Engine& engine);
 // Are these targets such originals? Where Reused::whole does not say so, some may be missing.
 [[nodiscard]] bool AreReused(const Engine& engine, Range targets);
 
+// So many fresh pages, on the batch's target node, may be faulted in: because they are free, or
+// because the job has given as many back there.
+[[nodiscard]] bool GrantTargets(Engine& engine, uint64_t pages);
+// In front of a batch: originals in its pool for which it has no use go back to their node.
+void FreeUnwanted(Engine& engine);
+
 // Fresh pages of the first areas come from there. All of them alike, because a preference for a
 // part makes a mapping of its own, and a MOVE must lie in one.
 void PreferForReuse(Engine& engine, Node target);

@@ -70,12 +70,16 @@ inline void TakeFirstAreasBack(Engine& engine) {
 
 // In areas of the engine's own, which are the batch's until FreeAreas: as `live` stands in its
 // slots of huge pages, so that there is one page table on each side.
-inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target) {
+// Not in a berth of the background's where targets are made as they are copied to (`fills`): what
+// it would do ahead need not be done then, and each of its calls interrupts the mover's CPU.
+inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target,
+                              bool fills = false) {
   const bool held = EnginesHoldAddresses(engine);
   if (engine.first_areas_held && !held) TakeFirstAreasBack(engine);
   engine.first_areas_held = held;
-  const Areas* berth =
-      !held && engine.background != nullptr ? engine.background->Take(huge, target) : nullptr;
+  const Areas* berth = !held && !fills && engine.background != nullptr
+                           ? engine.background->Take(huge, target)
+                           : nullptr;
   const Areas& areas = berth != nullptr ? *berth : engine.areas[held ? 1 : 0];
   const Areas& others = engine.areas[1];
   const uint64_t shift = live.start % kHugeBytes;

@@ -41,33 +41,36 @@ void CheckHuge(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
   }
 }
 
+void RefuseAll(Engine& engine, Range run, uint64_t first, RefuseTargets refuse) {
+  refuse(engine.batch, first, run.length / kPageBytes, Why::kNoTargetMemory);
+}
+
 // Of originals that are used again some may be missing: holes, and pages that did not move. Those
 // are faulted in as well, where there is room for them; where there is none, they only are refused.
+// False: none of these has a target.
 bool FillGaps(Engine& engine, Range run, uint64_t first, RefuseTargets refuse) {
   Batch& batch = engine.batch;
   const uint64_t step = batch.folio_pages(), count = run.length / kPageBytes;
-  if (engine.kernel.ReadEntries(run.start, {engine.entries, count}) != Errno::kOk) return false;
+  if (engine.kernel.ReadEntries(run.start, {engine.entries, count}) != Errno::kOk) {
+    RefuseAll(engine, run, first, refuse);
+    return false;
+  }
   uint64_t missing = 0;
   for (uint64_t i = 0; i < count; i += step) missing += engine.entries[i].present() ? 0 : step;
-  if (engine.headroom.Grants(engine.kernel, batch.target, missing * kPageBytes) &&
-      engine.kernel.Advise(run, Advice::kPopulateWrite) == Errno::kOk) {
-    engine.result->pages_reused += count - missing;
+  engine.result->pages_reused += count - missing;
+  if (GrantTargets(engine, missing) &&
+      engine.kernel.Advise(run, Advice::kPopulateWrite) == Errno::kOk)
     return true;
-  }
   for (uint64_t i = 0; i < count; i += step)
-    if (engine.entries[i].present())
-      engine.result->pages_reused += step;
-    else
-      refuse(batch, first + i, step, Why::kNoTargetMemory);
+    if (!engine.entries[i].present()) refuse(batch, first + i, step, Why::kNoTargetMemory);
   return missing < count;
 }
 
-// False: none of these has a target.
 bool FaultIn(Engine& engine, Range run, uint64_t first, RefuseTargets refuse) {
-  if (engine.headroom.Grants(engine.kernel, engine.batch.target, run.length) &&
+  if (GrantTargets(engine, run.length / kPageBytes) &&
       engine.kernel.Advise(run, Advice::kPopulateWrite) == Errno::kOk)
     return true;
-  refuse(engine.batch, first, run.length / kPageBytes, Why::kNoTargetMemory);
+  RefuseAll(engine, run, first, refuse);
   return false;
 }
 

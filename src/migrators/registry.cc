@@ -4,6 +4,7 @@ namespace drover::migrators {
 
 Registry::Registry() {
   for (uint32_t i = 0; i < kBuiltInCount; ++i) entries_[i].registered.store(true);
+  At(Kind::kThreads).smallest_bytes.store(kThreadsSmallestBytes);
 }
 
 void Registry::Set(Kind kind, const Terms& terms) {

@@ -44,6 +44,10 @@ struct Terms {
   }
 };
 
+// Below it waking another thread takes longer than copying, and from then on each change of a page
+// table interrupts that thread's CPU as well. Unless the user sets something else.
+inline constexpr uint64_t kThreadsSmallestBytes = 256u << 10;
+
 class Registry {
  public:
   Registry();  // the built-in ones are registered

@@ -185,6 +185,26 @@ TEST_F(Reuse, LosesNothingWhereBatchesAreNotAlike) {
   EXPECT_EQ(world_.Run(job).pages_not_moved, 0u);
 }
 
+// Runs that wait for another try stand side by side, but need not be on one node.
+TEST_F(Reuse, KeepsToTheNodeInLaterTriesToo) {
+  const Range range = world_.MapFilled(64);
+  for (uint64_t i = 0; i < 64; i += 16)
+    world_.app.PlaceOn({range.start + i * kPageBytes, 8 * kPageBytes}, Node{1});
+  world_.app.Pin(range);
+  Job job = Reusing();
+  job.batch_bytes = 16 * kPageBytes;
+  job.mode = Mode::kSync;
+  job.retry_for_ns = 10'000'000;
+  world_.recorder.ask = [&](const JobResult& so_far) {
+    if (so_far.rounds == 1) world_.app.Unpin(range);
+    return Next::kGoOn;
+  };
+  EXPECT_EQ(world_.Run(job).pages_not_moved, 0u);
+  for (uint64_t i = 0; i < 64; ++i)
+    EXPECT_EQ(world_.NodeOf(range.start + i * kPageBytes), i % 16 < 8 ? 1 : 0) << i;
+  world_.recorder.ask = nullptr;
+}
+
 // What a job leaves of one node is no target on another.
 TEST_F(Reuse, KeepsToTheNode) {
   world_.model.SetLocalNode(Node{0});

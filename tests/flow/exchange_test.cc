@@ -100,6 +100,50 @@ TEST_F(Exchanging, GoesOnBehindPagesThatStay) {
   EXPECT_EQ(result.pages_moved + result.pages_not_moved, 2900u);
 }
 
+// What one side has left is not where the other side wants it; but it is as much.
+TEST_F(Exchanging, OfSparseRangesEveryPageComes) {
+  world_.model.SetLocalNode(Node{0});
+  const Range zero = world_.Map(3 * kPagesPerHuge);
+  for (uint64_t i = 0; i < 3 * kPagesPerHuge; i += 2)
+    world_.Fill({zero.start + i * kPageBytes, kPageBytes});
+  world_.model.SetLocalNode(Node{1});
+  const Range one = world_.Map(3 * kPagesPerHuge);
+  for (uint64_t i = 1; i < 3 * kPagesPerHuge; i += 2)
+    world_.Fill({one.start + i * kPageBytes, kPageBytes});
+  LeaveFree(kPagesPerHuge, 0);
+  const JobResult& result = world_.Run(Exchange(zero, one));
+  EXPECT_EQ(result.pages_not_moved, 0u);
+  EXPECT_EQ(CountOn(zero, 1), 3 * kPagesPerHuge / 2);
+  EXPECT_EQ(CountOn(one, 0), 3 * kPagesPerHuge / 2);
+}
+
+TEST_F(Exchanging, OfSmallPagesWithHugeOnesEveryPageComes) {
+  const Range zero = On(0, 3 * kPagesPerHuge, true), one = On(1, 3 * kPagesPerHuge);
+  LeaveFree(2 * kPagesPerHuge, 2 * kPagesPerHuge);
+  EXPECT_EQ(world_.Run(Exchange(zero, one)).pages_not_moved, 0u);
+  EXPECT_EQ(CountOn(zero, 1), zero.length / kPageBytes);
+  EXPECT_EQ(CountOn(one, 0), one.length / kPageBytes);
+}
+
+TEST_F(Exchanging, LargeBatchesOfHugePagesAreMadeSmaller) {
+  const Range zero = On(0, 4 * kPagesPerHuge, true), one = On(1, 4 * kPagesPerHuge, true);
+  LeaveFree(0, 2 * kPagesPerHuge);
+  Job job = Exchange(zero, one);
+  job.batch_bytes = 4 * kHugeBytes;
+  EXPECT_EQ(world_.Run(job).moved_huge, 8 * kPagesPerHuge);
+}
+
+TEST_F(Exchanging, ByTheKernelPathTakesManyPagesAtATime) {
+  const Range zero = On(0, 2 * kPagesPerHuge), one = On(1, 2 * kPagesPerHuge);
+  Job job = Exchange(zero, one);
+  job.own_path = false;
+  job.kernel_path = true;
+  world_.model.SetFile("/proc/zoneinfo", "Node 0, zone Normal\n  pages free 20\n low 20\n");
+  const uint64_t calls = world_.model.Calls(Call::kMovePages);
+  EXPECT_EQ(world_.Run(job).moved_kernel_path, 4 * kPagesPerHuge);
+  EXPECT_LE(world_.model.Calls(Call::kMovePages) - calls, 4 * kPagesPerHuge / 32);
+}
+
 TEST_F(Exchanging, WithoutAFreePageOnEitherNodeNothingMoves) {
   const Range zero = On(0, 64), one = On(1, 64);
   LeaveFree(1, 1);

@@ -54,6 +54,17 @@ TEST_F(Gather, WhatStaysSmallWhereItIsMovesAllTheSame) {
   EXPECT_TRUE(world_.Relocated(range, before));
 }
 
+// A piece of small pages reaches to the next multiple of the batch's length.
+TEST_F(Gather, NoSlotIsPassedOverWhereBatchesAreLarge) {
+  const Range range = MapSmall(8);
+  Job job = Huge();
+  job.batch_bytes = 4 * kHugeBytes;
+  job.range_count = 1;
+  job.ranges[0] = {range.start + 8 * kPageBytes, range.length - 8 * kPageBytes};
+  EXPECT_EQ(world_.Run(job).pages_gathered, 7 * kPagesPerHuge);
+  EXPECT_EQ(world_.result.pages_moved, 8 * kPagesPerHuge - 8);
+}
+
 TEST_F(Gather, NothingIsGatheredUnasked) {
   const Range range = MapSmall(1);
   EXPECT_EQ(world_.Run(Huge(PageSize::kKeep)).pages_gathered, 0u);

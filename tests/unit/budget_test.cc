@@ -68,6 +68,45 @@ TEST(Pace, IsNotHeldDownByWhatAWindowCostsByItself) {
   EXPECT_EQ(over, 0u);
 }
 
+// Up to 33 pages are forgotten by the CPU one by one: 7 us each; more at once.
+uint64_t TimeWithAStep(uint64_t folios) {
+  return folios <= 33 ? 10'000 + folios * 7'000 : 60'000 + folios * 1'000;
+}
+
+TEST(Pace, DoesNotGetOverAStepByItself) {
+  Pace pace(kLimitNs, 8, 512, kMost);
+  for (int i = 0; i < 1000; ++i) pace.Note(pace.folios(), TimeWithAStep(pace.folios()));
+  EXPECT_LT(pace.folios(), 34u);
+}
+
+TEST(Pace, GoesOnFromAStepThatWasMeasured) {
+  Pace pace(kLimitNs, 8, 512, kMost);
+  pace.UseStep(34);
+  EXPECT_EQ(pace.folios(), 34u);
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_GE(pace.folios(), 34u);
+    EXPECT_LE(TimeWithAStep(pace.folios()), kLimitNs);
+    pace.Note(pace.folios(), TimeWithAStep(pace.folios()));
+    // A short piece, at the end of a mapping, says nothing.
+    pace.Note(20, TimeWithAStep(20));
+  }
+  EXPECT_GT(pace.folios(), 60u);
+}
+
+TEST(Pace, GivesUpAStepThatTakesTooLong) {
+  Pace pace(kLimitNs, 8, 512, kMost);
+  pace.UseStep(34);
+  for (int i = 0; i < 8; ++i) pace.Note(pace.folios(), 6'000 * pace.folios());
+  EXPECT_EQ(pace.step(), 0u);
+  EXPECT_LT(6'000 * pace.folios(), kLimitNs);
+}
+
+TEST(Pace, TakesNoStepBeyondTheMost) {
+  Pace pace(kLimitNs, 8, 16, kMost);
+  pace.UseStep(34);
+  EXPECT_EQ(pace.folios(), 8u);
+}
+
 TEST(Pace, SaysWhenNotEvenOneFits) {
   Pace pace(kLimitNs, 1, 8, kFew);
   pace.Note(1, kLimitNs + 50'000);
