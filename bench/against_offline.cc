@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "compaction.h"
 #include "floor.h"
 #include "kernel/types.h"
 #include "migrate.h"
@@ -46,7 +47,7 @@ std::expected<double, Error> MoveByDrover(Engine& engine, const Buffers& memory,
 }
 
 std::expected<AgainstOfflineRow, Error> RunOfflineRow(Engine& engine, const Buffers& memory,
-                                                      int threads,
+                                                      const std::string& how, int threads,
                                                       const AgainstOfflineOptions& options,
                                                       Restorer& restorer,
                                                       const MigrateTrace& trace) {
@@ -58,7 +59,8 @@ std::expected<AgainstOfflineRow, Error> RunOfflineRow(Engine& engine, const Buff
       !warm.has_value())
     return std::unexpected(warm.error());
   for (int i = 0; i < options.rounds; ++i) {
-    const auto kernel_side = OfflineOne(memory, restorer, trace);
+    const auto kernel_side =
+        how == "compaction" ? CompactOnce(memory, trace) : OfflineOne(memory, restorer, trace);
     if (!kernel_side.has_value()) return std::unexpected(kernel_side.error());
     bytes =
         std::min(kernel_side->pages * kPageBytes / kHugeBytes * kHugeBytes, memory.source_bytes);
@@ -71,6 +73,7 @@ std::expected<AgainstOfflineRow, Error> RunOfflineRow(Engine& engine, const Buff
                                 static_cast<double>(bytes));
   }
   return AgainstOfflineRow{.page = memory.huge ? "2M" : "4K",
+                           .how = how,
                            .threads = threads,
                            .rounds = options.rounds,
                            .total_bytes = bytes,
@@ -96,21 +99,23 @@ std::expected<AgainstOfflineReport, Error> RunAgainstOffline(const AgainstOfflin
     const Buffers memory = MapBuffers(options.total_bytes, kHugeBytes, page == "2M");
     if (memory.source == nullptr || memory.target == nullptr)
       return std::unexpected(Error{Error::Kind::kFailed, "no memory for the benchmark's buffers"});
-    for (const int threads : options.threads) {
-      const std::string name = fmt::format("{} pages, {} CPUs, by offlining", page, threads);
-      if (threads > AllowedCpus()) {
-        report.skipped.push_back({name, fmt::format("only {} CPUs", AllowedCpus())});
-        continue;
+    for (const std::string& how : options.hows)
+      for (const int threads : options.threads) {
+        if (how == "compaction" && memory.huge) continue;
+        const std::string name = fmt::format("{} pages, {} CPUs, by {}", page, threads, how);
+        if (threads > AllowedCpus()) {
+          report.skipped.push_back({name, fmt::format("only {} CPUs", AllowedCpus())});
+          continue;
+        }
+        options.progress(name);
+        auto row = RunOfflineRow(**engine, memory, how, threads, options, restorer, *trace);
+        if (row.has_value())
+          report.rows.push_back(std::move(*row));
+        else if (row.error().kind == Error::Kind::kUnavailable)
+          report.skipped.push_back({name, row.error().message});
+        else
+          return std::unexpected(row.error());
       }
-      options.progress(name);
-      auto row = RunOfflineRow(**engine, memory, threads, options, restorer, *trace);
-      if (row.has_value())
-        report.rows.push_back(std::move(*row));
-      else if (row.error().kind == Error::Kind::kUnavailable)
-        report.skipped.push_back({name, row.error().message});
-      else
-        return std::unexpected(row.error());
-    }
     UnmapBuffers(memory);
   }
   return report;

@@ -1,4 +1,4 @@
-// drover beside the kernel's offlining: as many bytes, in one run, alternating.
+// drover beside the kernel's offlining, and its compaction: as many bytes, in one run, alternating.
 #pragma once
 
 #include <expected>
@@ -14,6 +14,8 @@ namespace drover::bench {
 
 struct AgainstOfflineOptions {
   std::vector<std::string> pages = {"4K", "2M"};
+  // "memory offlining"; "compaction", which moves small pages alone.
+  std::vector<std::string> hows = {"memory offlining", "compaction"};
   std::vector<int> threads = {1, 2};     // drover's; the kernel has one
   size_t total_bytes = size_t{6} << 30;  // of which a memory block's share is moved in each round
   size_t batch_bytes = 2u << 20;
@@ -22,7 +24,7 @@ struct AgainstOfflineOptions {
 };
 
 struct AgainstOfflineRow {
-  std::string page;
+  std::string page, how;
   int threads = 0, rounds = 0;
   size_t total_bytes = 0;  // moved in a round
   Spread gb_per_s, kernel_gb_per_s, kernel_inside_gb_per_s;

@@ -20,14 +20,6 @@ constexpr const char* kMemory = "/sys/devices/system/memory";
 constexpr double kNearlyAll = 0.97;
 constexpr int kBlocksTried = 5;
 
-uint64_t Migrated() {
-  std::ifstream vmstat("/proc/vmstat");
-  std::string name;
-  for (uint64_t value; vmstat >> name >> value;)
-    if (name == "pgmigrate_success") return value;
-  return 0;
-}
-
 std::string StateOf(uint64_t block) {
   return fmt::format("{}/memory{}/state", kMemory, block);
 }
@@ -38,12 +30,12 @@ std::expected<Offlined, int> TakeOffline(uint64_t block, Restorer& restorer,
   const std::string state = StateOf(block);
   if (!restorer.Promise(state, "online") || !trace.Begin()) return std::unexpected(EIO);
   Offlined done{.block = block};
-  const uint64_t before = Migrated();
+  const uint64_t before = PagesMigrated();
   const double begin = Now();
   const bool offline = WriteText(state, "offline");
   const int error = errno;
   done.wall_s = Now() - begin;
-  done.pages = Migrated() - before;
+  done.pages = PagesMigrated() - before;
   done.inside_s = trace.EndSeconds();
   // (What is not online again the restorer goes on trying with.)
   if (!offline || WriteText(state, "online")) restorer.Release(state);
@@ -52,6 +44,14 @@ std::expected<Offlined, int> TakeOffline(uint64_t block, Restorer& restorer,
 }
 
 }  // namespace
+
+uint64_t PagesMigrated() {
+  std::ifstream vmstat("/proc/vmstat");
+  std::string name;
+  for (uint64_t value; vmstat >> name >> value;)
+    if (name == "pgmigrate_success") return value;
+  return 0;
+}
 
 size_t MemoryBlockBytes() {
   std::ifstream file(std::string(kMemory) + "/block_size_bytes");

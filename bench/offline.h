@@ -18,6 +18,9 @@ size_t MemoryBlockBytes();
 // How many pages of the source are in which block, by /proc/self/pagemap. Empty: no right to see.
 std::map<uint64_t, uint64_t> PagesByBlock(const Buffers& memory, size_t block_bytes);
 
+// pgmigrate_success: by the kernel since it booted.
+uint64_t PagesMigrated();
+
 struct Offlined {
   uint64_t block = 0;
   uint64_t pages = 0;   // that the kernel has migrated (pgmigrate_success)

@@ -24,7 +24,7 @@ nlohmann::json AgainstOfflineToJson(const bench::AgainstOfflineRow& row) {
           {"page", row.page},
           {"threads", row.threads},
           {"kernel_threads", 1},
-          {"kernel_how", "memory offlining"},
+          {"kernel_how", row.how},
           {"total_bytes", row.total_bytes},
           {"rounds", row.rounds},
           {"gb_per_s", row.gb_per_s.median},
@@ -75,18 +75,21 @@ std::expected<void, Error> AddOfflining(const KernelOptions& options, uint64_t t
   std::erase_if(wanted.pages, [&](const std::string& page) {
     return std::find(options.pages.begin(), options.pages.end(), page) == options.pages.end();
   });
-  const char* const why_not = geteuid() != 0 ? "needs root"
-                              : !options.touch_system
-                                  ? "takes memory blocks offline for a moment: --touch-system"
-                                  : nullptr;
+  const char* const why_not =
+      geteuid() != 0 ? "needs root"
+      : !options.touch_system
+          ? "takes memory blocks offline for a moment, and compacts memory: --touch-system"
+          : nullptr;
   if (why_not != nullptr) {
     for (const std::string& page : wanted.pages)
-      table->skipped.push_back({page + " by memory offlining", why_not});
+      table->skipped.push_back({page + " by memory offlining, compaction", why_not});
     return {};
   }
-  fmt::print(stderr,
-             "drover: memory blocks are taken offline and put online again, one at a time; that is "
-             "undone when this ends, also when it is interrupted\n");
+  fmt::print(
+      stderr,
+      "drover: memory blocks are taken offline and put online again, one at a time; that is "
+      "undone when this ends, also when it is interrupted. And memory is compacted, which moves "
+      "pages of everybody's, but changes nothing else\n");
   auto report = bench::RunAgainstOffline(wanted);
   if (!report.has_value()) return std::unexpected(report.error());
   for (const auto& row : report->rows) table->rows.push_back(AgainstOfflineToJson(row));
@@ -148,7 +151,8 @@ Measured MeasureKernelFor(const ForAll& all) {
 
 void AddBenchKernel(CLI::App& bench, Chosen& chosen) {
   auto* const kernel = bench.add_subcommand(
-      "kernel", "the kernel doing the same job here: move_pages, MADV_COLLAPSE, memory offlining");
+      "kernel",
+      "the kernel doing the same job here: move_pages, MADV_COLLAPSE, offlining, compaction");
   auto options = std::make_shared<KernelOptions>();
   kernel->add_option("--page", options->pages, "page sizes: 4K, 2M, 4K-2M")
       ->delimiter(',')
@@ -162,7 +166,7 @@ void AddBenchKernel(CLI::App& bench, Chosen& chosen) {
       ->capture_default_str();
   kernel->add_flag("--touch-system", options->touch_system,
                    "allow what changes the machine for a moment: a memory block goes offline, and "
-                   "comes back, also when this is interrupted");
+                   "comes back, also when this is interrupted; and memory is compacted");
   AddRounds(*kernel, options->rounds);
   AddShownAs(*kernel, options->shown, "the speeds");
   kernel->callback(
