@@ -30,8 +30,17 @@ class Exchanged : public testing::Test {
     EXPECT_GE(Count(NodesOf(pid, range))[node], range.pages() * 98 / 100);
   }
 
-  StartedVictim victim_{With::kAgent,
-                        {"--node", "0", "--small-mib", "80", "--huge-mib", "48", "--threads", "2"}};
+  explicit Exchanged(const char* small_mib = "80", const char* huge_mib = "48")
+      : victim_{
+            With::kAgent,
+            {"--node", "0", "--small-mib", small_mib, "--huge-mib", huge_mib, "--threads", "2"}} {}
+
+  StartedVictim victim_;
+};
+
+class ExchangedLittle : public Exchanged {
+ protected:
+  ExchangedLittle() : Exchanged("4", "0") {}
 };
 
 TEST_F(Exchanged, HalvesChangePlacesWhereNeitherWouldFit) {
@@ -57,13 +66,13 @@ TEST_F(Exchanged, HalvesChangePlacesWhereNeitherWouldFit) {
   EXPECT_EQ(victim_.End(), 0);
 }
 
-TEST_F(Exchanged, RangesOnOneNodeHaveNothingToExchange) {
+TEST_F(ExchangedLittle, RangesOnOneNodeHaveNothingToExchange) {
   ASSERT_NE(victim_.pid(), 0);
   live::ExpectRefused(ExchangeHalves(victim_.small()), 2, "on node 0");
   EXPECT_EQ(victim_.End(), 0);
 }
 
-TEST_F(Exchanged, APlanSaysSo) {
+TEST_F(ExchangedLittle, APlanSaysSo) {
   ASSERT_NE(victim_.pid(), 0);
   Divide(victim_.small());
   const auto plan = Exchange(
