@@ -1,9 +1,7 @@
 #include "app_moves.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -11,8 +9,9 @@
 
 #include "demo/child.h"
 #include "demo/failure.h"
-#include "kernel/maps_text.h"
-#include "kernel/types.h"
+#include "demo/rounds.h"
+#include "flow/collect.h"
+#include "kernel/linux_kernel.h"
 #include "topology/nodes.h"
 
 namespace drover::bench {
@@ -20,48 +19,12 @@ namespace {
 
 constexpr demo::Seconds kOneMoveLimit{120};
 
-// Of the process's private memory: whole huge pages.
-std::vector<Range> HugeSlotsOf(pid_t pid) {
-  std::vector<Range> slots;
-  std::ifstream maps(fmt::format("/proc/{}/maps", pid));
-  kernel::Mapping mapping;
-  for (std::string line; std::getline(maps, line);) {
-    if (!kernel::ParseMapsLine(line, &mapping) || mapping.file || mapping.shared ||
-        mapping.special || !mapping.writable)
-      continue;
-    const uint64_t start = RoundUp(mapping.range.start, kHugeBytes);
-    const uint64_t end = RoundDown(mapping.range.end(), kHugeBytes);
-    for (uint64_t at = start; at < end; at += kHugeBytes) slots.push_back({at, kHugeBytes});
-  }
-  return slots;
-}
-
-// Nothing of it is copied then.
-bool IsHugeAlready(std::ifstream& pagemap, Range slot, int flags) {
-  uint64_t entry = 0, flag = 0;
-  pagemap.seekg(static_cast<std::streamoff>(slot.start / kPageBytes * sizeof entry));
-  if (!pagemap.read(reinterpret_cast<char*>(&entry), sizeof entry)) return false;
-  constexpr uint64_t kFrame = (uint64_t{1} << 55) - 1, kThp = uint64_t{1} << 22;
-  const auto at = static_cast<off_t>((entry & kFrame) * sizeof flag);
-  return pread(flags, &flag, sizeof flag, at) == sizeof flag && (flag & kThp) != 0;
-}
-
 // Also where nobody has waited for it yet.
 bool HasEnded(pid_t pid) {
   std::ifstream file(fmt::format("/proc/{}/stat", pid));
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   const size_t state = text.rfind(") ");
   return state == std::string::npos || text[state + 2] == 'Z' || text[state + 2] == 'X';
-}
-
-// By node, as the kernel counts them.
-uint64_t PagesOn(pid_t pid, int node) {
-  std::ifstream file(fmt::format("/proc/{}/numa_maps", pid));
-  const std::string key = fmt::format("N{}=", node);
-  uint64_t pages = 0;
-  for (std::string word; file >> word;)
-    if (word.starts_with(key)) pages += std::stoull(word.substr(key.size()));
-  return pages;
 }
 
 }  // namespace
@@ -87,18 +50,15 @@ void AppMoves::Run() {
   try {
     for (int number = 0;
          side_.name != "none" && (side_.passes == 0 || number < side_.passes) && GoesOn(); ++number)
-      side_.name == "drover" ? MoveByDrover(number) : MoveByKernel(number);
+      side_.name == "drover" ? MoveByDrover() : MoveByKernel(number);
   } catch (const std::exception& failure) {
     error_ = failure.what();
   }
 }
 
-void AppMoves::MoveByDrover(int number) {
-  const auto nodes = topology::ReadNodes("/").with_memory;
-  const std::string to =
-      nodes.size() < 2 ? "same" : std::to_string(nodes[number % 2 == 0 ? 1 : 0].id);
-  demo::Child child({drover_, "move", std::to_string(pid_), "--to", to, "--max-stall",
-                     side_.max_stall, "--json"});
+void AppMoves::MoveByDrover() {
+  demo::Child child({drover_, "move", std::to_string(pid_), "--to",
+                     demo::TargetsOf(pid_, 1).front(), "--max-stall", side_.max_stall, "--json"});
   const auto ended = child.ReadToEnd(kOneMoveLimit);
   // The program may have ended by itself meanwhile: its measurement is over then.
   constexpr int kDone = 0, kSomeStay = 3;
@@ -117,7 +77,7 @@ void AppMoves::MoveByKernel(int number) {
   if (nodes.size() >= 2) {
     how_ = "migrate_pages";
     const int from = nodes[number % 2].id, to = nodes[1 - number % 2].id;
-    const uint64_t pages = PagesOn(pid_, from);
+    const uint64_t pages = demo::PagesOnNode(pid_, from);
     const uint64_t old_nodes = uint64_t{1} << from, new_nodes = uint64_t{1} << to;
     const long left = syscall(SYS_migrate_pages, pid_, 64, &old_nodes, &new_nodes);
     if (left < 0) throw demo::Failure("migrate_pages was refused");
@@ -125,20 +85,27 @@ void AppMoves::MoveByKernel(int number) {
     return;
   }
   how_ = "MADV_COLLAPSE";
-  const int process = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
-  const int flags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
-  std::ifstream pagemap(fmt::format("/proc/{}/pagemap", pid_), std::ios::binary);
-  for (const Range slot : HugeSlotsOf(pid_)) {
-    if (!GoesOn()) break;
-    if (IsHugeAlready(pagemap, slot, flags)) continue;
-    const iovec there{reinterpret_cast<void*>(slot.start), slot.length};
-    if (syscall(SYS_process_madvise, process, &there, 1,
-                static_cast<int>(kernel::Advice::kCollapse), 0) == static_cast<long>(slot.length))
-      bytes_ += slot.length;
-  }
-  if (flags >= 0) close(flags);
-  if (process >= 0) close(process);
+  kernel::LinuxKernel kernel;
+  if (kernel.OpenProcess(pid_) == kernel::Errno::kOk) CollapseAll(kernel);
+  kernel.Close();
   nothing_left_ = true;
+}
+
+// Of the process's private memory. (Of what is huge already nothing would be copied.)
+void AppMoves::CollapseAll(kernel::Kernel& kernel) {
+  for (uint64_t at = 0;;) {
+    const auto mapping = kernel.NextMapping(at);
+    if (!mapping.has_value()) return;
+    at = mapping->range.end();
+    if (mapping->file || mapping->shared || mapping->special || !mapping->writable) continue;
+    for (uint64_t slot = RoundUp(mapping->range.start, kHugeBytes); slot + kHugeBytes <= at;
+         slot += kHugeBytes) {
+      if (!GoesOn()) return;
+      if (!flow::IsAll(kernel, {slot, kHugeBytes}, kernel::kPageHuge) &&
+          kernel.Collapse(slot) == kernel::Errno::kOk)
+        bytes_ += kHugeBytes;
+    }
+  }
 }
 
 }  // namespace drover::bench

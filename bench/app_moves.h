@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "demo/waiting.h"
+#include "kernel/kernel.h"
 
 namespace drover::bench {
 
@@ -33,8 +34,9 @@ class AppMoves {
 
  private:
   void Run();
-  void MoveByDrover(int number);
+  void MoveByDrover();
   void MoveByKernel(int number);
+  void CollapseAll(kernel::Kernel& kernel);
   bool GoesOn() const;
 
   const AppSide side_;

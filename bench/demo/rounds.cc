@@ -19,7 +19,13 @@ constexpr Seconds kMoveLimit{120};
 constexpr int kAllMoved = 0;
 constexpr int kSomeNotMoved = 3;
 
-// By the kernel's own account.
+std::string WithoutLastNewline(std::string text) {
+  while (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+}  // namespace
+
 uint64_t PagesOnNode(pid_t pid, int node) {
   std::ifstream file(fmt::format("/proc/{}/numa_maps", pid));
   const std::string key = fmt::format("N{}=", node);
@@ -28,13 +34,6 @@ uint64_t PagesOnNode(pid_t pid, int node) {
     if (word.starts_with(key)) pages += std::strtoull(word.c_str() + key.size(), nullptr, 10);
   return pages;
 }
-
-std::string WithoutLastNewline(std::string text) {
-  while (text.ends_with('\n')) text.pop_back();
-  return text;
-}
-
-}  // namespace
 
 double Round::ShareMoved() const {
   const uint64_t requested = Pages("requested");

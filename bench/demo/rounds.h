@@ -20,6 +20,9 @@ struct Round {
   double ShareMoved() const;
 };
 
+// Of the process, by the kernel's own account (numa_maps).
+uint64_t PagesOnNode(pid_t pid, int node);
+
 // `same` for each round on one node; else to and fro between the first two nodes with memory,
 // beginning with the one where less of the process is.
 std::vector<std::string> TargetsOf(pid_t pid, int rounds);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "measure.h"
 #include "report/table.h"
 
 namespace drover::cli {
@@ -46,6 +47,9 @@ Measured MeasureCopyFor(const ForAll& all);
 Measured MeasureStallFor(const ForAll& all);
 Measured MeasureAppFor(const ForAll& all);
 Measured MeasureCarryFor(const ForAll& all);
+
+// Its median as `name`, and name_min and name_max.
+void AddSpread(const std::string& name, const bench::Spread& spread, nlohmann::json* row);
 
 // --json, --csv, --figure; `drawn`: what the figure shows; empty: there is none.
 void AddShownAs(CLI::App& command, ShownAs& shown, const std::string& drawn);

@@ -26,18 +26,13 @@ nlohmann::json AppRowToJson(const bench::AppRow& row) {
       {"rounds", row.rounds},
       {"gb_moved", row.gb_moved.median}};
   if (!row.max_stall.empty()) json["max_stall"] = row.max_stall;
-  const auto add = [&](const std::string& name, const bench::Spread& spread) {
-    json[name] = spread.median;
-    json[name + "_min"] = spread.min;
-    json[name + "_max"] = spread.max;
-  };
-  add("per_s", row.per_s);
-  add("share", row.share);
+  AddSpread("per_s", row.per_s, &json);
+  AddSpread("share", row.share, &json);
   if (!row.has_share)
     for (const char* const key : {"share", "share_min", "share_max"}) json[key] = nullptr;
-  add("p50_us", row.p50_us);
-  add("p99_us", row.p99_us);
-  add("p999_us", row.p999_us);
+  AddSpread("p50_us", row.p50_us, &json);
+  AddSpread("p99_us", row.p99_us, &json);
+  AddSpread("p999_us", row.p999_us, &json);
   return json;
 }
 

@@ -20,24 +20,19 @@ struct KernelOptions {
 };
 
 nlohmann::json AgainstOfflineToJson(const bench::AgainstOfflineRow& row) {
-  return {{"side", "drover"},
-          {"page", row.page},
-          {"threads", row.threads},
-          {"kernel_threads", 1},
-          {"kernel_how", row.how},
-          {"total_bytes", row.total_bytes},
-          {"rounds", row.rounds},
-          {"gb_per_s", row.gb_per_s.median},
-          {"gb_per_s_min", row.gb_per_s.min},
-          {"gb_per_s_max", row.gb_per_s.max},
-          {"kernel_gb_per_s", row.kernel_gb_per_s.median},
-          {"kernel_ratio", row.ratio.median},
-          {"kernel_ratio_min", row.ratio.min},
-          {"kernel_ratio_max", row.ratio.max},
-          {"kernel_inside_gb_per_s", row.kernel_inside_gb_per_s.median},
-          {"kernel_inside_ratio", row.ratio_inside.median},
-          {"kernel_inside_ratio_min", row.ratio_inside.min},
-          {"kernel_inside_ratio_max", row.ratio_inside.max}};
+  nlohmann::json json = {{"side", "drover"},
+                         {"page", row.page},
+                         {"threads", row.threads},
+                         {"kernel_threads", 1},
+                         {"kernel_how", row.how},
+                         {"total_bytes", row.total_bytes},
+                         {"rounds", row.rounds},
+                         {"kernel_gb_per_s", row.kernel_gb_per_s.median},
+                         {"kernel_inside_gb_per_s", row.kernel_inside_gb_per_s.median}};
+  AddSpread("gb_per_s", row.gb_per_s, &json);
+  AddSpread("kernel_ratio", row.ratio, &json);
+  AddSpread("kernel_inside_ratio", row.ratio_inside, &json);
+  return json;
 }
 
 // Calls that change nothing of the machine: MADV_COLLAPSE, and move_pages(2) where there are two

@@ -31,6 +31,12 @@ nlohmann::json DocumentOf(const report::Table& table) {
   return document;
 }
 
+void AddSpread(const std::string& name, const bench::Spread& spread, nlohmann::json* row) {
+  (*row)[name] = spread.median;
+  (*row)[name + "_min"] = spread.min;
+  (*row)[name + "_max"] = spread.max;
+}
+
 int Show(const Measured& table, const ShownAs& shown) {
   if (!table.has_value()) return Fail(table.error());
   if (shown.json)

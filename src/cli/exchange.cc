@@ -103,8 +103,7 @@ void AddExchange(CLI::App& app, Chosen& chosen) {
       "move`, once in each direction, has no such risk, but takes free memory.\n"
       "Example: drover exchange 4711 --range 0x7f0000000000+1g --with 0x7f8000000000+1g");
   exchange->callback([=, &chosen] {
-    if (exchange->count("--retry-for") > 0 && options->mode != "sync")
-      throw CLI::ValidationError("--retry-for", "only --mode sync goes on for a time; add it");
+    CheckHow(*exchange, *options);
     chosen.run = [=] { return Move(*options); };
   });
 }

@@ -162,8 +162,7 @@ void AddMove(CLI::App& app, Chosen& chosen) {
   move->callback([=, &chosen] {
     if (options->pids.empty() && options->tree == 0 && options->cgroup.empty())
       throw CLI::RequiredError("PID, --tree or --cgroup");
-    if (move->count("--retry-for") > 0 && options->mode != "sync")
-      throw CLI::ValidationError("--retry-for", "only --mode sync goes on for a time; add it");
+    CheckHow(*move, *options);
     if (!options->range.empty() && !options->for_one())
       throw CLI::ValidationError("--range", "addresses are one process's; name that one alone");
     chosen.run = [=] { return Move(*options); };

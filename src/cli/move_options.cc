@@ -260,4 +260,9 @@ void AddExchangeOptions(CLI::App& exchange, MoveOptions& options) {
   AddHow(exchange, options);
 }
 
+void CheckHow(const CLI::App& command, const MoveOptions& options) {
+  if (command.count("--retry-for") > 0 && options.mode != "sync")
+    throw CLI::ValidationError("--retry-for", "only --mode sync goes on for a time; add it");
+}
+
 }  // namespace drover::cli

@@ -33,6 +33,8 @@ struct MoveOptions {
 
 void AddMoveOptions(CLI::App& move, MoveOptions& options);
 void AddExchangeOptions(CLI::App& exchange, MoveOptions& options);
+// Do those that both have go together? Behind the parsing; throws as CLI11 does.
+void CheckHow(const CLI::App& command, const MoveOptions& options);
 
 // The job for this process: what its agent can do is looked up there.
 [[nodiscard]] std::expected<flow::Job, Error> JobOf(const MoveOptions& options, int pid,

@@ -1,7 +1,5 @@
 #include "flow/budget.h"
 
-#include <utility>
-
 #include "flow/engine.h"
 #include "flow/flow.h"
 #include "flow/precopy.h"
@@ -51,8 +49,14 @@ uint64_t LongestOf(kernel::Kernel& kernel, const Before& before, const Timed& ti
   return slowest_ns * (100 + kHugeMarginPercent) / 100;
 }
 
-// Isolating and remapping a huge page, there and back on memory of the engine's own, which has one
-// in `full` and nothing in `empty`, both registered; 0: it could not be done.
+// Out and in again on memory of the engine's own, which has pages in `full` and nothing in `empty`,
+// both registered.
+bool MovesThereAndBack(kernel::Kernel& kernel, uint64_t full, uint64_t empty, uint64_t bytes) {
+  return kernel.Move(empty, full, bytes).bytes == bytes &&
+         kernel.Move(full, empty, bytes).bytes == bytes;
+}
+
+// Of a huge page; 0: it could not be done.
 uint64_t MeasureMoves(Engine& engine, uint64_t full, uint64_t empty) {
   kernel::Kernel& kernel = engine.kernel;
   bool moves = true;
@@ -60,22 +64,19 @@ uint64_t MeasureMoves(Engine& engine, uint64_t full, uint64_t empty) {
       kernel, [] {},
       [&] {
         engine.lock.Lock();
-        for (const auto& [to, from] : {std::pair(empty, full), std::pair(full, empty)})
-          moves = moves && kernel.Move(to, from, kHugeBytes).bytes == kHugeBytes;
+        moves = moves && MovesThereAndBack(kernel, full, empty, kHugeBytes);
         engine.lock.Unlock();
       });
   return moves ? took_ns : 0;
 }
 
-// The shortest of some times to move so many small pages there and back. UINT64_MAX: it could not
-// be done.
+// Of so many small pages the shortest of some times. UINT64_MAX: it could not be done.
 uint64_t ShortestMoves(kernel::Kernel& kernel, uint64_t full, uint64_t empty, uint64_t bytes) {
   constexpr int kTimes = 5;
   uint64_t shortest_ns = UINT64_MAX;
   for (int i = 0; i < kTimes; ++i) {
     const uint64_t begin_ns = kernel.NowNs();
-    for (const auto& [to, from] : {std::pair(empty, full), std::pair(full, empty)})
-      if (kernel.Move(to, from, bytes).bytes != bytes) return UINT64_MAX;
+    if (!MovesThereAndBack(kernel, full, empty, bytes)) return UINT64_MAX;
     shortest_ns = Least(shortest_ns, kernel.NowNs() - begin_ns);
   }
   return shortest_ns;

@@ -164,12 +164,12 @@ std::optional<kernel::PageRegion> Collector::FindFirst() {
   return std::nullopt;
 }
 
-// Of whole slots in the stretch only.
 bool Collector::IsToGather() const {
   return engine_.gatherer != nullptr && engine_.job->GathersFirst() &&
          WhyNotOwn(mapping_) == Why::kNone;
 }
 
+// (Of whole slots in the stretch only.)
 bool Collector::PassGathered(const kernel::PageRegion& first) {
   const uint64_t slot = RoundDown(first.start, kHugeBytes);
   if (!IsToGather() || slot < stretch_.start || slot + kHugeBytes > stretch_.end()) return false;
