@@ -117,6 +117,7 @@ void Add(const flow::JobResult& part, flow::JobResult* sum) {
   sum->pages_retargeted += part.pages_retargeted;
   sum->copy_threads = std::max(sum->copy_threads, part.copy_threads);
   sum->helper_cpu_ns += part.helper_cpu_ns;
+  sum->batches_alone += part.batches_alone;
   sum->late_chunks += part.late_chunks;
   sum->pages_compared += part.pages_compared;
   sum->copied_again += part.copied_again;

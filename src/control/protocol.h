@@ -33,7 +33,7 @@ namespace drover::control {
 inline constexpr uint32_t kMagic = 0x52565244;  // "DRVR"
 // Another major is refused: it changes whenever a Job, a JobResult or one of their enumerations
 // does.
-inline constexpr uint16_t kMajor = 15;
+inline constexpr uint16_t kMajor = 16;
 inline constexpr uint16_t kMinor = 0;  // unknown fields of a newer one are ignored
 inline constexpr uint32_t kMessageBytesMax = 64 << 10;
 inline constexpr char kBuild[32] = "0.1.0";

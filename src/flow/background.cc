@@ -15,11 +15,6 @@ using kernel::Errno;
 constexpr uint64_t kBackgroundBytes = RoundUp(sizeof(Background), kHugeBytes);
 constexpr uint32_t kKindsOfArea = 4;
 
-// Which copy engines have let go of everything when their threads have ended.
-bool LetsGo(const Job& job) {
-  return job.engine_count == 1 && job.engines[0].kind == migrators::Kind::kThreads;
-}
-
 Range PoolOf(const Areas& areas, bool huge, uint64_t bytes) {
   return {huge ? areas.pool_huge : areas.pool_small, bytes};
 }
@@ -30,7 +25,7 @@ void Background::Make(Engine& engine, const Job& job) {
   engine.background = nullptr;
   // (The verifier keeps its originals in places of its own.)
   if (!job.own_path || job.plan_only || job.verify || job.reuse || job.helper_count == 0 ||
-      !LetsGo(job))
+      !job.CopiesByThreadsAlone())  // (whose threads have let go of everything when they end)
     return;
   const uint64_t area_bytes = RoundUp(job.batch_bytes, kHugeBytes);
   // A batch may begin anywhere within a huge page's length.
@@ -245,6 +240,18 @@ void Background::GiveBack(Range area, Range pool, bool held) {
     fill = {};
   berth.full[huge] = !fill.empty();
   Post(berth, area, fill, huge);
+}
+
+void Background::Empty() {
+  for (Berth& berth : berths_) {
+    if (berth.held || !Finish(berth.errand)) continue;
+    for (const bool huge : {false, true}) {
+      if (!berth.full[huge]) continue;
+      (void)engine_.kernel.Advise(PoolOf(berth.areas, huge, area_bytes_ + kHugeBytes),
+                                  Advice::kDontNeed);
+      berth.full[huge] = false;
+    }
+  }
 }
 
 void Background::TakeBack() {

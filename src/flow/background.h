@@ -37,6 +37,8 @@ class Background {
   // Behind the batch in the place that was taken last: what is left of its originals is freed, and
   // targets that are gone are made up for. `held`: a copy engine may still touch all that.
   void GiveBack(Range area, Range pool, bool held);
+  // What was filled ahead is for nobody now.
+  void Empty();
   // No copy engine touches any more what it had.
   void TakeBack();
   // No work while a window is open that must be short: the CPU is for the copy engines then.

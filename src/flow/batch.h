@@ -67,6 +67,7 @@ struct Batch {
   Range followed[kFollowedRangesMax];  // registered because the application moved them
   bool follows_more = false;           // and others, for which there was no room
   Ground ground = Ground::kForCpuAlone;
+  bool alone = false;         // the mover does all of it, with no helpers (helpers_trial.h)
   bool fills = false;         // no target is there before it is copied to (pool_filler.h)
   bool pool_watched = false;  // the pool is registered, so that it can be filled
   bool precopied = false;     // the CPU has copied, and compares in the window

@@ -54,7 +54,7 @@ PageState MoveAround(Engine& engine, Carrier& carrier, uint64_t page, bool huge,
   const Range live =
       huge ? Range{RoundDown(page, kHugeBytes), kHugeBytes} : Range{page, kPageBytes};
   if (engine.IsOwn(live)) return PageState::kRefused;
-  FillTable(engine, OwnPlaceFor(engine, live, huge, target), [](uint64_t) { return true; });
+  FillTable(engine, OwnPlaceFor(engine, live, huge, target, true), [](uint64_t) { return true; });
   carrier.Expect(engine.batch.area + (page - live.start));
   (void)MoveBatch(engine);
   return engine.batch.state[(page - live.start) / kPageBytes];

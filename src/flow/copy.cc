@@ -252,7 +252,7 @@ void Copy(Engine& engine) {
     CopyWhatChanged(engine, folios);
   } else if (engine.instead != nullptr) {
     CopyInstead(engine, folios);
-  } else if (engine.batch.for_engines()) {
+  } else if (engine.batch.for_engines() && !engine.batch.alone) {
     // (The second areas are never given away: nobody would know when they are let go of.)
     ShareOut(engine, folios);
     GatherAll(engine, folios);

@@ -11,6 +11,7 @@
 #include "flow/control_blocks.h"
 #include "flow/gate.h"
 #include "flow/headroom.h"
+#include "flow/helpers_trial.h"
 #include "flow/job.h"
 #include "flow/kernel_chunk.h"
 #include "flow/marks.h"
@@ -209,6 +210,7 @@ struct Engine {
   Budget budget;
   WriteRate write_rate;
   Throttle throttle;
+  HelpersTrial helpers_trial;  // outlasts the job
   uint64_t time_is_up_ns = 0;  // when the job may begin no more batches; 0: never
   bool time_is_up = false;
   bool huge_disabled = false;  // no huge page can be had in this process

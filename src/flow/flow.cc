@@ -334,6 +334,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
     result->copied_through = ChooseCopy(engine);
     engine.budget.MeasureStep(engine);
   }
+  engine.helpers_trial.Begin(job, result->copied_through);
   if (result->own_path_trouble == Trouble::kNone) Background::Make(engine, job);
   {
     auto* desk = new (reinterpret_cast<void*>(*room)) Desk(engine, job);

@@ -208,6 +208,9 @@ struct Job {
   // Are pages of files and of shared memory asked for?
   bool AsksForFiles() const { return shared || range_count > 0; }
   std::span<const migrators::Spec> Engines() const { return {engines, engine_count}; }
+  bool CopiesByThreadsAlone() const {
+    return engine_count == 1 && engines[0].kind == migrators::Kind::kThreads;
+  }
   // Would an engine of this job's tell that it has copied what it has not, unseen?
   bool TrustsALiar() const {
     for (const migrators::Spec& spec : Engines())
@@ -358,6 +361,7 @@ struct JobResult {
   uint64_t pages_retargeted = 0;  // whose target a late engine still had, so that they got another
   uint32_t copy_threads = 1;      // that there were, the mover included
   uint64_t helper_cpu_ns = 0;     // CPU time of the copy engines' threads, the mover's not
+  uint64_t batches_alone = 0;     // that were faster without helpers, or were to show whether
   uint64_t late_chunks = 0;       // whose helper lost its CPU, so that the mover copied them, too
   // With Job::verify.
   uint64_t pages_compared = 0;

@@ -13,6 +13,7 @@ struct BatchPlace {
   uint64_t area = 0, pool = 0;  // of the same length as `live`
   uint64_t other_pool = 0;      // for targets in place of those that a late copy engine has
   Ground ground = Ground::kForCpuAlone;
+  bool alone = false;      // with no helpers, and not in a berth
   bool fills = false;      // targets are made as they are copied to
   bool precopied = false;  // copied ahead of the window
 };
@@ -70,14 +71,14 @@ inline void TakeFirstAreasBack(Engine& engine) {
 
 // In areas of the engine's own, which are the batch's until FreeAreas: as `live` stands in its
 // slots of huge pages, so that there is one page table on each side.
-// Not in a berth of the background's where targets are made as they are copied to (`fills`): what
-// it would do ahead need not be done then, and each of its calls interrupts the mover's CPU.
-inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target,
-                              bool fills = false) {
+// `in_berth`: in one of the background's, if there is one. Not where targets are made as they are
+// copied to: what it would do ahead need not be done then, and each of its calls interrupts the
+// mover's CPU.
+inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target, bool in_berth) {
   const bool held = EnginesHoldAddresses(engine);
   if (engine.first_areas_held && !held) TakeFirstAreasBack(engine);
   engine.first_areas_held = held;
-  const Areas* berth = !held && !fills && engine.background != nullptr
+  const Areas* berth = !held && in_berth && engine.background != nullptr
                            ? engine.background->Take(huge, target)
                            : nullptr;
   const Areas& areas = berth != nullptr ? *berth : engine.areas[held ? 1 : 0];
@@ -118,6 +119,7 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   batch.pool = place.pool;
   batch.other_pool = place.other_pool;
   batch.ground = place.ground;
+  batch.alone = place.alone;
   batch.fills = place.fills;
   batch.pool_watched = false;
   batch.precopied = place.precopied;

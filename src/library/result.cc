@@ -89,6 +89,7 @@ MoveResult ResultOf(const flow::JobResult& job, const flow::Job& asked) {
   result.retry_rounds = job.rounds;
   result.copy_threads = job.copy_threads;
   result.helper_cpu_s = static_cast<double>(job.helper_cpu_ns) / 1e9;
+  result.batches_alone = job.batches_alone;
   result.late_chunks = job.late_chunks;
   result.pages_by_cpu = job.pages_by_cpu;
   result.pages_filled_ahead = job.pages_filled_ahead;

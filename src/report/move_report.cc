@@ -206,6 +206,7 @@ nlohmann::json MoveToJson(const MoveResult& result, const Seen& seen) {
           {"retry_rounds", result.retry_rounds},
           {"copy_threads", result.copy_threads},
           {"helper_cpu_s", result.helper_cpu_s},
+          {"batches_alone", result.batches_alone},
           {"late_chunks", result.late_chunks},
           {"own_path_refused", result.own_path_refused},
           {"relocated_verified", OrNull(seen.relocated_verified)},
@@ -252,8 +253,13 @@ std::string MoveToTable(const MoveResult& result, const Seen& seen) {
   if (result.lock_hold.count > 0) line("other waits", OtherWaitsToText(result));
   if (result.stall_budget.has_value()) line("stall budget", StallBudgetToText(result));
   if (!IsPlainSerial(result) && result.pages_by_own_path > 0)
-    line("copied by", fmt::format("{}; {} threads, {} chunks late", ByMigratorToText(result),
-                                  result.copy_threads, result.late_chunks));
+    line("copied by", fmt::format("{}; {} threads, {} chunks late{}", ByMigratorToText(result),
+                                  result.copy_threads, result.late_chunks,
+                                  result.batches_alone == 0
+                                      ? ""
+                                      : fmt::format(", {} batches without helpers, to see whether "
+                                                    "they pay or because they do not",
+                                                    result.batches_alone)));
   if (result.pages_precopied > 0)
     line("precopied", fmt::format("{} in {:.3f} s, of which {} were changed and copied again",
                                   Pages(result.pages_precopied), p.precopy, result.pages_changed));

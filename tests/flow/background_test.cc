@@ -92,6 +92,32 @@ TEST_F(Pipeline, LeavesNothingOfOneNodeToBatchesForAnother) {
   EXPECT_EQ(result.pages_moved, 14 * kPagesPerHuge + 30);
 }
 
+// Wherever the thread may be at work a change of rights takes the mover long: it is faster by
+// itself, which four batches with, and four without, twice, have shown.
+TEST_F(Pipeline, IsLeftWhereItDoesNotPay) {
+  constexpr uint64_t kSlots = 24;
+  const Range range = world_.MapFilled(kSlots * kPagesPerHuge);
+  const auto before = world_.Frames(range);
+  const uint64_t free_before = world_.model.FreePages(Node{0});
+  world_.model.SetHook([this](Call call, uint64_t) {
+    if (call == Call::kProtect && !world_.engine->batch.alone) std::this_thread::sleep_for(20ms);
+  });
+  uint64_t kept = 0;  // between two batches
+  world_.recorder.ask = [&](const JobResult& so_far) {
+    if (so_far.batches == 20) kept = free_before - world_.model.FreePages(Node{0});
+    return Next::kGoOn;
+  };
+  const JobResult& result = world_.Run(WithThread());
+  EXPECT_EQ(result.pages_moved, kSlots * kPagesPerHuge);
+  EXPECT_EQ(result.batches_alone, 8u + kSlots - 16);
+  EXPECT_LT(kept, kPagesPerHuge) << "what was filled ahead is still there";
+  EXPECT_TRUE(world_.Relocated(range, before));
+  world_.recorder.ask = nullptr;
+  EXPECT_EQ(world_.Run(WithThread()).batches_alone, kSlots) << "that is known by now";
+  EXPECT_EQ(world_.model.FreePages(Node{0}), free_before);
+  ExpectNothingKept();
+}
+
 // The thread loses its CPU while it fills, for longer than the mover has patience.
 TEST_F(Pipeline, GoesOnWithoutAThreadThatDoesNotComeBack) {
   world_.MapFilled(12 * kPagesPerHuge);
