@@ -80,13 +80,12 @@ std::expected<flow::JobResult, Error> MoveFromOutside(
                                           {});
   if (engine == nullptr)
     return std::unexpected(Error{Error::Kind::kFailed, "no memory for the engine's own areas"});
-  const Range arena = flow::ArenaOf(*engine);
   flow::Job from_outside = job;
   from_outside.own_path = false;
   auto result = std::make_unique<flow::JobResult>(preset);
   Outside observer(records, job.shared, steering, progress);
   flow::RunJob(*engine, from_outside, observer, result.get());
-  kernel.Unmap(arena);
+  flow::UnmapEngine(*engine);
   kernel.Unmap({*stacks, stacks_bytes});
   kernel.Close();
   return *result;

@@ -1,5 +1,7 @@
-// The engine's own memory: one mapping, cut into the engine's state and its areas.
+// The engine's own memory: one mapping, cut into the engine's state and its areas for small pages,
+// and one for its areas for huge pages.
 #include <new>
+#include <utility>
 
 #include "flow/flow.h"
 #include "flow/headroom.h"
@@ -9,6 +11,8 @@ namespace drover::flow {
 namespace {
 
 constexpr uint64_t kStateBytes = RoundUp(sizeof(Engine), kHugeBytes);
+constexpr uint64_t kArenaBytes = kStateBytes + 4 * kAreaBytes + 2 * kHugeBytes;
+constexpr uint64_t kApartBytes = 4 * kAreaBytes + kHugeBytes;
 
 using kernel::Advice;
 
@@ -17,18 +21,23 @@ bool LocksMemory(kernel::Kernel& kernel) {
   return StatusNumber(kernel, "VmLck:", &kilobytes) && kilobytes > 0;
 }
 
-}  // namespace
-
-uint64_t ArenaBytes(uint64_t) {
-  return kStateBytes + 8 * kAreaBytes + 2 * kHugeBytes;
+// Halfway to the place that the kernel chose, where hardly anybody maps anything: a GiB for the
+// huge pages alone. A hypervisor that shadows page tables forgets all of a GiB at the third huge
+// page that is mapped or unmapped there with none touched first in between (Linux,
+// arch/x86/kvm/mmu/mmu.c, detect_write_flooding), and every page of it costs a fault then, the
+// engine's state and the program's code too, where they stand side by side.
+uint64_t PlaceApart(uint64_t arena) {
+  return RoundDown(arena / 2, uint64_t{1} << 30);
 }
 
-std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes) {
+}  // namespace
+
+std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes, uint64_t wish) {
   // After mlockall(MCL_FUTURE) a mapping is filled when it is made, and beyond a limit that kills.
   if (LocksMemory(kernel) &&
       (FreeBelowGroupLimits(kernel, 0) < 2 * bytes || FreeOnNode(kernel, Node{-1}) < 2 * bytes))
     return std::nullopt;
-  const auto mapped = kernel.Map(bytes);
+  const auto mapped = kernel.MapAt(wish, bytes);
   if (!mapped.has_value()) return std::nullopt;
   const Range range{*mapped, bytes};
   // Untouched, each range: pages of the engine shared with a child would refuse to move.
@@ -40,31 +49,40 @@ std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes) {
 
 Engine* MakeEngine(const Parts& parts, Range stacks) {
   kernel::Kernel& kernel = parts.kernel;
-  const auto mapped = MapOwn(kernel, ArenaBytes(0));
-  if (!mapped.has_value()) return nullptr;
-  const Range arena = *mapped;
-  const uint64_t state = RoundUp(arena.start, kHugeBytes);
+  const auto arena = MapOwn(kernel, kArenaBytes);
+  if (!arena.has_value()) return nullptr;
+  const auto apart = MapOwn(kernel, kApartBytes, PlaceApart(arena->start));
+  if (!apart.has_value()) {
+    kernel.Unmap(*arena);
+    return nullptr;
+  }
+  const uint64_t state = RoundUp(arena->start, kHugeBytes);
   (void)kernel.Advise({state, kStateBytes}, Advice::kNoHugePage);
   auto* engine = new (reinterpret_cast<void*>(state)) Engine(parts);
-  uint64_t at = state + kStateBytes;
+  uint64_t small = state + kStateBytes, huge = RoundUp(apart->start, kHugeBytes);
+  const auto cut = [](uint64_t* from) { return std::exchange(*from, *from + kAreaBytes); };
   for (Areas& areas : engine->areas) {
-    for (uint64_t* area :
-         {&areas.area_small, &areas.pool_small, &areas.area_huge, &areas.pool_huge}) {
-      *area = at;
-      at += kAreaBytes;
-    }
+    areas.area_small = cut(&small);
+    areas.pool_small = cut(&small);
+    areas.area_huge = cut(&huge);
+    areas.pool_huge = cut(&huge);
     (void)kernel.Advise({areas.area_small, 2 * kAreaBytes}, Advice::kNoHugePage);
     // (Both, because they may change their roles: reuse.h.)
     (void)kernel.Advise({areas.area_huge, 2 * kAreaBytes}, Advice::kHugePage);
   }
-  engine->spare_page = at;
-  AddOwn(*engine, arena);
+  engine->spare_page = small;
+  engine->apart = *apart;
+  AddOwn(*engine, *arena);
+  AddOwn(*engine, *apart);
   AddOwn(*engine, stacks);
   return engine;
 }
 
-Range ArenaOf(const Engine& engine) {
-  return engine.own[0];
+void UnmapEngine(Engine& engine) {
+  kernel::Kernel& kernel = engine.kernel;
+  const Range arena = engine.own[0];
+  kernel.Unmap(engine.apart);
+  kernel.Unmap(arena);
 }
 
 void AddOwn(Engine& engine, Range range) {

@@ -184,6 +184,7 @@ struct Engine {
   Range own[kOwnRangesMax];
   // The second ones are for batches while a copy engine holds the first ones.
   Areas areas[2];
+  Range apart;  // where the huge ones stand
   bool first_areas_held = false;
   Reused reused;
   uint64_t spare_page = 0;  // for the barrier

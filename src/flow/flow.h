@@ -7,17 +7,15 @@
 
 namespace drover::flow {
 
-// Bytes of memory that an engine needs for itself, most of it never touched.
-[[nodiscard]] uint64_t ArenaBytes(uint64_t stacks_bytes);
-
 // Maps and cuts up the engine's own memory, and makes the engine in it. `stacks` is where the
 // Threads in `parts` put their stacks; other own ranges are added by AddOwn. nullptr: no memory.
-// The engine is never destroyed, its memory goes by Unmap(ArenaOf(engine)).
+// The engine is never destroyed, only its memory is unmapped.
 [[nodiscard]] Engine* MakeEngine(const Parts& parts, Range stacks);
-Range ArenaOf(const Engine& engine);
-// Memory of the engine's own: untouched, not locked, not inherited by children. The caller unmaps
-// it.
-[[nodiscard]] std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes);
+void UnmapEngine(Engine& engine);
+// Memory of the engine's own: untouched, not locked, not inherited by children; at `wish` where
+// that is free. The caller unmaps it.
+[[nodiscard]] std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes,
+                                          uint64_t wish = 0);
 void AddOwn(Engine& engine, Range range);
 void RemoveOwn(Engine& engine, Range range);  // that was added
 

@@ -22,9 +22,6 @@ uint64_t WantedEnd(const Batch& batch, uint64_t first) {
 
 // The CPU, or a hypervisor with page tables of its own, comes to know a page at the first touch by
 // its address: up to 6 us a small page there. Better before the window than in it.
-// Of huge pages always: a hypervisor that shadows page tables forgets all that it knows of a GiB at
-// the third huge page that is mapped or unmapped there with no such touch in between (Linux,
-// arch/x86/kvm/mmu/mmu.c, detect_write_flooding), and the engine's own memory with it.
 void TouchTargets(const Batch& batch) {
   for (uint64_t i = 0; i < batch.page_count; i += batch.folio_pages())
     if (batch.state[i] == PageState::kWanted)
@@ -44,8 +41,7 @@ void Prepare(Engine& engine) {
     first = end > first ? end : first + 1;
   }
   // (What is copied ahead is touched by that.)
-  if ((engine.budget.is_limited() || batch.huge) && !batch.precopied && !batch.fills)
-    TouchTargets(batch);
+  if (engine.budget.is_limited() && !batch.precopied && !batch.fills) TouchTargets(batch);
 }
 
 }  // namespace drover::flow

@@ -94,9 +94,9 @@ class FailingKernel : public Kernel {
     return Fails() ? error_ : real_.PreferNode(range, node);
   }
 
-  Result<uint64_t> Map(uint64_t bytes) override {
+  Result<uint64_t> MapAt(uint64_t wish, uint64_t bytes) override {
     if (Fails()) return std::unexpected(error_);
-    return real_.Map(bytes);
+    return real_.MapAt(wish, bytes);
   }
   void Unmap(Range range) override { real_.Unmap(range); }
   Errno Advise(Range range, Advice advice) override {

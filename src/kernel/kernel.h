@@ -101,8 +101,10 @@ class Kernel {
   // The mappings that are so marked; returns how many there are (may exceed ranges.size()). Costs a
   // walk of all page tables.
   [[nodiscard]] virtual Result<uint64_t> ListMarked(Marked how, std::span<Range> ranges) = 0;
-  // Private anonymous, readable and writable, not populated. 4 KiB aligned.
-  [[nodiscard]] virtual Result<uint64_t> Map(uint64_t bytes) = 0;
+  // Private anonymous, readable and writable, not populated. 4 KiB aligned. At `wish` where that is
+  // free, else anywhere; 0: no wish.
+  [[nodiscard]] virtual Result<uint64_t> MapAt(uint64_t wish, uint64_t bytes) = 0;
+  [[nodiscard]] Result<uint64_t> Map(uint64_t bytes) { return MapAt(0, bytes); }
   virtual void Unmap(Range range) = 0;
   [[nodiscard]] virtual Errno Advise(Range range, Advice advice) = 0;
   // Faults in what is absent at every `step`-th byte of the range, which is the engine's own and

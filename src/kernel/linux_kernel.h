@@ -68,7 +68,7 @@ class LinuxKernel final : public Kernel {
   Result<int64_t> MovePages(std::span<const uint64_t> addresses, std::span<const int32_t> nodes,
                             std::span<int32_t> status, Whose whose) override;
   Errno PreferNode(Range range, Node node) override;
-  Result<uint64_t> Map(uint64_t bytes) override;
+  Result<uint64_t> MapAt(uint64_t wish, uint64_t bytes) override;
   void Unmap(Range range) override;
   Errno Advise(Range range, Advice advice) override;
   void FaultIn(Range range, uint64_t step) override;

@@ -135,8 +135,8 @@ void LinuxKernel::Close() {
   }
 }
 
-Result<uint64_t> LinuxKernel::Map(uint64_t bytes) {
-  const int64_t result = RawSyscall(__NR_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+Result<uint64_t> LinuxKernel::MapAt(uint64_t wish, uint64_t bytes) {
+  const int64_t result = RawSyscall(__NR_mmap, wish, bytes, PROT_READ | PROT_WRITE,
                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, Arg(-1), 0);
   if (result < 0 && result > -4096) return std::unexpected(ErrnoOf(result));
   return static_cast<uint64_t>(result);

@@ -52,7 +52,7 @@ class HostedEngine final : public Engine, private flow::Observer {
   ~HostedEngine() override {
     if (gate_ != &own_gate_) library::CloseForkGate();
     // (Else a plugin may still write there: better lost than reused.)
-    if (plugins_.CloseAll() && engine_ != nullptr) kernel_.Unmap(flow::ArenaOf(*engine_));
+    if (plugins_.CloseAll() && engine_ != nullptr) flow::UnmapEngine(*engine_);
     for (const Range stacks : {stacks_, mover_stack_})
       if (!stacks.empty()) kernel_.Unmap(stacks);
     kernel_.Close();

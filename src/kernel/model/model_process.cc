@@ -16,7 +16,7 @@ using model::BytesAt;
 using model::Page;
 using model::Vma;
 
-Result<uint64_t> ModelKernel::Map(uint64_t bytes) {
+Result<uint64_t> ModelKernel::MapAt(uint64_t, uint64_t bytes) {
   const auto lock = machine_.Enter(Call::kMap);
   const uint64_t length = RoundUp(bytes, kPageBytes);
   if (length == 0) return std::unexpected(Errno::kInvalid);
