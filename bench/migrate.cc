@@ -175,6 +175,7 @@ void NoteMove(const Round& round, MigrateRow* row) {
   const MoveResult& result = round.result;
   row->phases_s = result.phases_s;
   row->windows += result.window.count;
+  row->batches_alone += result.batches_alone;
   row->windows_preempted += result.windows_preempted;
   if (result.stall_budget.has_value())
     row->windows_over_budget += result.stall_budget->windows_over;

@@ -225,7 +225,8 @@ struct MoveResult {
   uint64_t pages_retargeted = 0;
   unsigned copy_threads = 1;  // that there were, the mover included
   double helper_cpu_s = 0;    // CPU time of the copy engines' threads, the mover's not
-  // Batches without helpers: they were found to be faster so, or were to show whether they are.
+  // Batches without helpers and without the pipeline: they were faster so, or were to show whether
+  // they are.
   uint64_t batches_alone = 0;
   uint64_t late_chunks = 0;  // whose helper lost its CPU; the mover copied them, too
   double seconds = 0;

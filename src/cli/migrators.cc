@@ -20,7 +20,8 @@ struct About {
 
 constexpr About kAbout[] = {
     {"serial", "one folio after another on the mover's thread, as the kernel does", ""},
-    {"threads:N", "the mover and N-1 helpers, N up to 16; helpers on idle CPUs only", ""},
+    {"threads:N",
+     "the mover and N-1 helpers, N up to 16; helpers on idle CPUs only, where they pay", ""},
     {"channels:N", "a DMA engine in software, N channels up to 8, after Intel's DSA", ""},
     {"null", "copies nothing", "only with --verify"},
     {"fault:KIND",

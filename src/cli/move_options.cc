@@ -90,7 +90,8 @@ void AddHow(CLI::App& command, MoveOptions& options) {
           "copy engines that share each batch, separated by commas: serial; auto: what `drover "
           "tune` "
           "has found to be best, by size and reason; threads:N (up to 16): "
-          "N threads, of which all but one run on idle CPUs only, fewer where fewer are idle; "
+          "N threads, of which all but one run on idle CPUs only, fewer where fewer are idle, and "
+          "none for batches that are found to be faster without (threads:N:always: for all); "
           "channels:N (up to 8): a DMA engine in software; for tests null (with --verify), and "
           "fault:KIND[:over=ENGINE]: fail, fail-all, refuse, late, hang, or with --verify lie, "
           "short, flip")

@@ -21,15 +21,6 @@ bool LocksMemory(kernel::Kernel& kernel) {
   return StatusNumber(kernel, "VmLck:", &kilobytes) && kilobytes > 0;
 }
 
-// Halfway to the place that the kernel chose, where hardly anybody maps anything: a GiB for the
-// huge pages alone. A hypervisor that shadows page tables forgets all of a GiB at the third huge
-// page that is mapped or unmapped there with none touched first in between (Linux,
-// arch/x86/kvm/mmu/mmu.c, detect_write_flooding), and every page of it costs a fault then, the
-// engine's state and the program's code too, where they stand side by side.
-uint64_t PlaceApart(uint64_t arena) {
-  return RoundDown(arena / 2, uint64_t{1} << 30);
-}
-
 }  // namespace
 
 std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes, uint64_t wish) {
@@ -47,11 +38,32 @@ std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes, uint64_t wis
   return range;
 }
 
+namespace {
+
+// Halfway to the place that the kernel chose, where hardly anybody maps anything: a GiB for the
+// huge pages alone. A hypervisor that shadows page tables forgets all of a GiB at the third huge
+// page that is mapped or unmapped there with none touched first in between (Linux,
+// arch/x86/kvm/mmu/mmu.c, detect_write_flooding), and every page of it costs a fault then, the
+// engine's state and the program's code too, where they stand side by side.
+// (Another engine of this process may be there.)
+std::optional<Range> MapApart(kernel::Kernel& kernel, uint64_t arena) {
+  constexpr uint64_t kGiB = uint64_t{1} << 30;
+  constexpr int kTries = 3;
+  for (int i = 1;; ++i) {
+    const uint64_t wish = RoundDown(arena / 2, kGiB) - static_cast<uint64_t>(i) * kGiB;
+    const auto mapped = MapOwn(kernel, kApartBytes, wish);
+    if (!mapped.has_value() || mapped->start == wish || i == kTries) return mapped;
+    kernel.Unmap(*mapped);
+  }
+}
+
+}  // namespace
+
 Engine* MakeEngine(const Parts& parts, Range stacks) {
   kernel::Kernel& kernel = parts.kernel;
   const auto arena = MapOwn(kernel, kArenaBytes);
   if (!arena.has_value()) return nullptr;
-  const auto apart = MapOwn(kernel, kApartBytes, PlaceApart(arena->start));
+  const auto apart = MapApart(kernel, arena->start);
   if (!apart.has_value()) {
     kernel.Unmap(*arena);
     return nullptr;

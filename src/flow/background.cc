@@ -13,7 +13,11 @@ using kernel::Advice;
 using kernel::Errno;
 
 constexpr uint64_t kBackgroundBytes = RoundUp(sizeof(Background), kHugeBytes);
-constexpr uint32_t kKindsOfArea = 4;
+
+// A batch may begin anywhere within a huge page's length.
+uint64_t StrideOf(uint64_t area_bytes) {
+  return area_bytes + kHugeBytes;
+}
 
 Range PoolOf(const Areas& areas, bool huge, uint64_t bytes) {
   return {huge ? areas.pool_huge : areas.pool_small, bytes};
@@ -28,39 +32,52 @@ void Background::Make(Engine& engine, const Job& job) {
       !job.CopiesByThreadsAlone())  // (whose threads have let go of everything when they end)
     return;
   const uint64_t area_bytes = RoundUp(job.batch_bytes, kHugeBytes);
-  // A batch may begin anywhere within a huge page's length.
-  const uint64_t berths_bytes = kBerths * kKindsOfArea * (area_bytes + kHugeBytes);
-  const auto mapped = MapOwn(engine.kernel, kBackgroundBytes + berths_bytes + kHugeBytes);
+  const uint64_t huge_bytes = kBerths * 2 * StrideOf(area_bytes) + kHugeBytes;
+  const uint64_t small_bytes = kBerths * 2 * (StrideOf(area_bytes) + kHugeBytes);
+  const auto mapped = MapOwn(engine.kernel, kBackgroundBytes + small_bytes + kHugeBytes);
   if (!mapped.has_value()) return;
+  // (Beside the engine's, and no mapping of theirs.)
+  const auto apart = MapOwn(engine.kernel, huge_bytes, engine.apart.end() + kHugeBytes);
+  if (!apart.has_value()) {
+    engine.kernel.Unmap(*mapped);
+    return;
+  }
   AddOwn(engine, *mapped);
+  AddOwn(engine, *apart);
   const uint64_t start = RoundUp(mapped->start, kHugeBytes);
   (void)engine.kernel.Advise({start, kBackgroundBytes}, Advice::kNoHugePage);
-  engine.background = new (reinterpret_cast<void*>(start))
-      Background(engine, job, start + kBackgroundBytes, area_bytes);
+  engine.background = new (reinterpret_cast<void*>(start)) Background(
+      engine, job, start + kBackgroundBytes, RoundUp(apart->start, kHugeBytes), area_bytes);
   engine.background_room = *mapped;
+  engine.background_apart = *apart;
 }
 
 void Background::Unmake(Engine& engine) {
   if (engine.background == nullptr) return;
   engine.background = nullptr;
-  RemoveOwn(engine, engine.background_room);
-  engine.kernel.Unmap(engine.background_room);
+  for (const Range room : {engine.background_apart, engine.background_room}) {
+    RemoveOwn(engine, room);
+    engine.kernel.Unmap(room);
+  }
 }
 
-// No two of them that follow one another are one mapping to the kernel: what is registered, and so
-// changed, must not be what the thread fills.
-Background::Background(Engine& engine, const Job& job, uint64_t at, uint64_t area_bytes)
+// No area is one mapping with a pool to the kernel: what is registered, and so changed, must not be
+// what the thread fills. Small ones have a gap without advice between them.
+Background::Background(Engine& engine, const Job& job, uint64_t small, uint64_t huge,
+                       uint64_t area_bytes)
     : engine_(engine), job_(job), area_bytes_(area_bytes) {
+  const uint64_t stride = StrideOf(area_bytes);
   for (Berth& berth : berths_) {
     Areas& areas = berth.areas;
-    for (uint64_t* area :
-         {&areas.area_small, &areas.area_huge, &areas.pool_small, &areas.pool_huge}) {
-      *area = at;
-      at += area_bytes + kHugeBytes;
+    for (uint64_t* area : {&areas.area_small, &areas.pool_small}) {
+      *area = small;
+      (void)engine.kernel.Advise({small, stride}, Advice::kNoHugePage);
+      small += stride + kHugeBytes;
     }
-    for (const uint64_t small : {areas.area_small, areas.pool_small})
-      (void)engine.kernel.Advise({small, area_bytes + kHugeBytes}, Advice::kNoHugePage);
-    (void)engine.kernel.Advise({areas.pool_huge, area_bytes + kHugeBytes}, Advice::kHugePage);
+    areas.area_huge = huge;
+    areas.pool_huge = huge + stride;
+    (void)engine.kernel.Advise({areas.pool_huge, stride}, Advice::kHugePage);
+    huge += 2 * stride;
   }
 }
 
@@ -176,8 +193,12 @@ void Background::Post(Berth& berth, Range free, Range fill, bool huge) {
 }
 
 // What the thread has not begun is done here. False: it has lost its CPU in the middle, for long.
-bool Background::Finish(Errand& errand) {
-  for (uint32_t chunk; Claim(errand, &chunk);) Do(errand, chunk);
+bool Background::Finish(Errand& errand, Unbegun unbegun) {
+  for (uint32_t chunk; Claim(errand, &chunk);)
+    if (unbegun == Unbegun::kDo || chunk < errand.free_chunks)
+      Do(errand, chunk);
+    else
+      errand.done.fetch_add(1, std::memory_order_acq_rel);
   const uint64_t end_ns = engine_.kernel.NowNs() + kErrandPatienceNs;
   for (int spins = 0; errand.done.load(std::memory_order_acquire) < errand.chunks; ++spins) {
     if (spins < migrators::kSpinsBeforeSleep) {
@@ -208,7 +229,7 @@ const Areas* Background::Take(bool huge, Node target) {
 // What is there, also of what was left when there was nothing more to fill, is of the other node.
 void Background::UseNode(Berth& berth, bool huge, Node target) {
   if (berth.node[huge] == target) return;
-  const Range pool = PoolOf(berth.areas, huge, area_bytes_ + kHugeBytes);
+  const Range pool = PoolOf(berth.areas, huge, StrideOf(area_bytes_));
   (void)engine_.kernel.Advise(pool, Advice::kDontNeed);
   (void)engine_.kernel.PreferNode(pool, target);
   berth.node[huge] = target;
@@ -244,10 +265,9 @@ void Background::GiveBack(Range area, Range pool, bool held) {
 
 void Background::Empty() {
   for (Berth& berth : berths_) {
-    if (berth.held || !Finish(berth.errand)) continue;
+    if (berth.held || !Finish(berth.errand, Unbegun::kFreeOnly)) continue;
     for (const bool huge : {false, true}) {
-      if (!berth.full[huge]) continue;
-      (void)engine_.kernel.Advise(PoolOf(berth.areas, huge, area_bytes_ + kHugeBytes),
+      (void)engine_.kernel.Advise(PoolOf(berth.areas, huge, StrideOf(area_bytes_)),
                                   Advice::kDontNeed);
       berth.full[huge] = false;
     }
@@ -260,7 +280,7 @@ void Background::TakeBack() {
     const Areas& areas = berth.areas;
     for (const uint64_t area :
          {areas.area_small, areas.area_huge, areas.pool_small, areas.pool_huge})
-      (void)engine_.kernel.Advise({area, area_bytes_ + kHugeBytes}, Advice::kDontNeed);
+      (void)engine_.kernel.Advise({area, StrideOf(area_bytes_)}, Advice::kDontNeed);
     berth.full[false] = berth.full[true] = berth.held = false;
   }
 }

@@ -70,13 +70,14 @@ class Background {
     bool held = false;
   };
 
-  Background(Engine& engine, const Job& job, uint64_t berths_start, uint64_t area_bytes);
+  Background(Engine& engine, const Job& job, uint64_t small, uint64_t huge, uint64_t area_bytes);
   static void WorkBody(void* self) { static_cast<Background*>(self)->Work(); }
   void Work();
   void Sleep(uint32_t seen, uint64_t timeout_ns);
   void Nap();
   void Post(Berth& berth, Range free, Range fill, bool huge);
-  bool Finish(Errand& errand);
+  enum class Unbegun : uint8_t { kDo, kFreeOnly };
+  bool Finish(Errand& errand, Unbegun unbegun = Unbegun::kDo);
   void UseNode(Berth& berth, bool huge, Node target);
   static bool Claim(Errand& errand, uint32_t* chunk);
   void Do(Errand& errand, uint32_t chunk);

@@ -206,7 +206,7 @@ struct Engine {
   Range verifier_room;
   Background* background = nullptr;  // where the job has a CPU for it
   Gatherer* gatherer = nullptr;      // at its turn
-  Range background_room;
+  Range background_room, background_apart;
   Headroom headroom;
   Budget budget;
   WriteRate write_rate;

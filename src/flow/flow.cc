@@ -132,6 +132,7 @@ bool MoveBatch(Engine& engine) {
     TallyCopies(engine);
     kept = engine.verifier != nullptr && engine.verifier->Keep();
     ++engine.result->batches;
+    if (batch.alone) ++engine.result->batches_alone;
   }
   if (engine.background != nullptr) engine.background->HoldBack(false);
   if (RuleHolds(Rule::kGate)) engine.gate.Open();
@@ -330,14 +331,18 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   if (job.own_path) StandBack(engine);
   if (job.own_path && result->own_path_trouble == Trouble::kNone) (void)FindDontFork(engine);
   StartUnlike(engine);
-  if (job.own_path && !job.plan_only && result->own_path_trouble == Trouble::kNone) {
+  const bool own_path =
+      job.own_path && !job.plan_only && result->own_path_trouble == Trouble::kNone;
+  if (own_path) {
     result->copied_through = ChooseCopy(engine);
     engine.budget.MeasureStep(engine);
   }
-  engine.helpers_trial.Begin(job, result->copied_through);
   if (result->own_path_trouble == Trouble::kNone) Background::Make(engine, job);
   {
     auto* desk = new (reinterpret_cast<void*>(*room)) Desk(engine, job);
+    engine.helpers_trial.Leave();
+    if (own_path && (result->copy_threads > 1 || engine.background != nullptr))
+      engine.helpers_trial.Begin(job, result->copy_threads, result->copied_through);
     if (job.verify && !job.plan_only && job.own_path &&
         result->own_path_trouble == Trouble::kNone && !Verifier::Make(engine))
       result->own_path_trouble = Trouble::kNoMemory;

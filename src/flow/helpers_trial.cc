@@ -18,47 +18,60 @@ uint64_t MedianOf(uint64_t* values, uint32_t count) {
 
 }  // namespace
 
-void HelpersTrial::Begin(const Job& job, CopyThrough through) {
-  // (Under a stall budget it is the window that counts, which is shorter with helpers.)
-  on_ = job.helper_count > 0 && job.CopiesByThreadsAlone() && job.max_stall_ns == 0;
+void HelpersTrial::Begin(const Job& job, uint32_t copy_threads, CopyThrough through) {
+  // (Under a stall budget it is the window that counts, which is shorter with helpers; and what
+  // --verify keeps takes longer than either.)
+  on_ =
+      job.CopiesByThreadsAlone() && !job.engines[0].always && job.max_stall_ns == 0 && !job.verify;
   now_ = nullptr;
+  alone_in_a_row_ = 0;
   if (!on_) return;
-  if (job.helper_count != helper_count_ || through != through_ || job.reuse != reuse_)
-    for (auto& of_size : cases_)
-      for (Case& one : of_size) one = {};
-  helper_count_ = job.helper_count;
+  if (copy_threads != copy_threads_ || through != through_ || job.reuse != reuse_) case_count_ = 0;
+  copy_threads_ = copy_threads;
   through_ = through;
   reuse_ = job.reuse;
 }
 
-bool HelpersTrial::IsAlone(const Case& now) {
-  return now.batches < kTrialBatches ? now.batches / kTurn % 2 == 1 : now.alone;
+HelpersTrial::Case& HelpersTrial::CaseOf(const Kind& kind) {
+  const auto size = static_cast<uint32_t>(std::bit_width(kind.bytes / kPageBytes));
+  for (uint32_t i = 0; i < case_count_; ++i) {
+    Case& one = cases_[i];
+    if (one.huge == kind.huge && one.size == size && one.source == kind.source &&
+        one.target == kind.target)
+      return one;
+  }
+  Case& one = cases_[case_count_ < kCasesMax ? case_count_++ : oldest_++ % kCasesMax];
+  one = {.huge = kind.huge, .size = size, .source = kind.source, .target = kind.target};
+  return one;
 }
 
-bool HelpersTrial::Grants(bool huge, uint64_t batch_bytes) {
+bool HelpersTrial::Grants(const Kind& kind) {
   if (!on_) return true;
-  const auto size = static_cast<uint32_t>(std::bit_width(batch_bytes / kPageBytes));
-  now_ = &cases_[huge][size < kSizes ? size : kSizes - 1];
-  return !IsAlone(*now_);
+  now_ = &CaseOf(kind);
+  return !now_->is_alone();
 }
 
-bool HelpersTrial::Decide(Case& now) {
-  const uint64_t with = MedianOf(now.ps_per_page[0], kSamples);
-  const uint64_t without = MedianOf(now.ps_per_page[1], kSamples);
-  now.alone = without * 100 < with * (100 - kSavedPercent);
-  return now.alone;
+void HelpersTrial::Case::Decide() {
+  const uint64_t with = MedianOf(ps_per_page[0], kSamples);
+  const uint64_t without = MedianOf(ps_per_page[1], kSamples);
+  alone = without * 100 < with * (100 - kSavedPercent);
 }
 
-bool HelpersTrial::Note(uint64_t pages, uint64_t ns) {
-  if (now_ == nullptr || pages == 0) return false;
+bool HelpersTrial::Note(uint64_t wanted, uint64_t moved, uint64_t ns) {
+  if (now_ == nullptr) return false;
   Case& now = *now_;
   now_ = nullptr;
+  alone_in_a_row_ = now.is_alone() ? alone_in_a_row_ + 1 : 0;
+  const bool many = alone_in_a_row_ == kManyInARow;
+  // (What is refused or gone costs time and tells nothing.)
+  if (moved * 4 < wanted * 3 || moved == 0) return many;
   const uint32_t turn = now.batches / kTurn, at = now.batches % kTurn;
   if (now.batches < kTrialBatches && at > 0)
-    now.ps_per_page[turn % 2][turn / 2 * (kTurn - 1) + at - 1] = ns * 1000 / pages;
+    now.ps_per_page[turn % 2][turn / 2 * (kTurn - 1) + at - 1] = ns * 1000 / moved;
   ++now.batches;
+  if (now.batches == kTrialBatches) now.Decide();
   if (now.batches == kTrialBatches + kBatchesBetweenTrials) now.batches = 0;
-  return now.batches == kTrialBatches && Decide(now);
+  return many;
 }
 
 }  // namespace drover::flow

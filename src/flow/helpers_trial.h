@@ -11,14 +11,23 @@ namespace drover::flow {
 
 class HelpersTrial {
  public:
-  // Of a new job, behind the choice of how it copies (`through`). What was found in others holds if
-  // they had as many helpers and copied in the same way.
-  void Begin(const Job& job, CopyThrough through);
+  // Batches that are alike: of so many bytes (by powers of two), between two nodes.
+  struct Kind {
+    bool huge = false;
+    uint64_t bytes = 0;
+    int32_t source = -1, target = -1;
+  };
+
+  // No trial in this job, until Begin: every batch gets what there is.
+  void Leave() { on_ = false; }
+  // The job has so many threads that copy, the mover included, and small pages go `through`. What
+  // was found in others that were alike holds.
+  void Begin(const Job& job, uint32_t copy_threads, CopyThrough through);
   // Does the next batch get helpers?
-  bool Grants(bool huge, uint64_t batch_bytes);
-  // That batch has moved so many pages, and taken so long, with what went before and behind its
-  // window. True: from now on batches of this kind get none.
-  bool Note(uint64_t pages, uint64_t ns);
+  bool Grants(const Kind& kind);
+  // That batch was to move so many pages, has moved so many, and has taken so long, with what went
+  // before and behind its window. True: there have been many in a row without.
+  bool Note(uint64_t wanted, uint64_t moved, uint64_t ns);
 
  private:
   // With and without in turn, twice; the first batch of each turn still has to do with the one
@@ -26,24 +35,32 @@ class HelpersTrial {
   static constexpr uint32_t kTurn = 4, kTurns = 4;
   static constexpr uint32_t kSamples = (kTurn - 1) * kTurns / 2;
   static constexpr uint32_t kTrialBatches = kTurn * kTurns, kBatchesBetweenTrials = 240;
+  static constexpr uint32_t kManyInARow = 2 * kTurn;
   // What was asked for is left out only for so much.
   static constexpr uint64_t kSavedPercent = 5;
-  static constexpr uint32_t kSizes = 32;  // by powers of two
+  static constexpr uint32_t kCasesMax = 64;
 
   struct Case {
+    bool huge = false;
+    uint32_t size = 0;
+    int32_t source = -1, target = -1;
     uint32_t batches = 0;                    // since its last trial began
     bool alone = false;                      // what it has shown
     uint64_t ps_per_page[2][kSamples] = {};  // with, without
+
+    bool is_alone() const { return batches < kTrialBatches ? batches / kTurn % 2 == 1 : alone; }
+    void Decide();
   };
-  static bool IsAlone(const Case& now);
-  static bool Decide(Case& now);
+  Case& CaseOf(const Kind& kind);
 
   bool on_ = false;
-  uint32_t helper_count_ = 0;
+  uint32_t copy_threads_ = 0;
   CopyThrough through_ = CopyThrough::kAuto;
   bool reuse_ = false;
-  Case cases_[2][kSizes];  // small and huge
+  uint32_t case_count_ = 0, oldest_ = 0;
+  Case cases_[kCasesMax];
   Case* now_ = nullptr;
+  uint32_t alone_in_a_row_ = 0;
 };
 
 }  // namespace drover::flow

@@ -361,7 +361,7 @@ struct JobResult {
   uint64_t pages_retargeted = 0;  // whose target a late engine still had, so that they got another
   uint32_t copy_threads = 1;      // that there were, the mover included
   uint64_t helper_cpu_ns = 0;     // CPU time of the copy engines' threads, the mover's not
-  uint64_t batches_alone = 0;     // that were faster without helpers, or were to show whether
+  uint64_t batches_alone = 0;     // without helpers by a trial (helpers_trial.h)
   uint64_t late_chunks = 0;       // whose helper lost its CPU, so that the mover copied them, too
   // With Job::verify.
   uint64_t pages_compared = 0;

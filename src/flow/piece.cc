@@ -109,24 +109,28 @@ void PieceMover::TryOwnPath(int16_t target) {
 
 bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
   Batch& batch = engine_.batch;
-  const uint64_t begin_ns = engine_.kernel.NowNs();
   const Node node{target >= 0 ? target : -1};
+  const int16_t source = piece.OnlySourceFor(target);
+  const auto left = [&](uint64_t i) {
+    return piece.target[i] == target &&
+           (why_[i] == Why::kNotTried || (refused_too && Curable(why_[i])));
+  };
+  uint64_t wanted = 0;
+  for (uint64_t i = 0; i < pages(); ++i) wanted += left(i) ? 1 : 0;
   uint64_t kept_area = 0;  // first, because it may carry late writes over by batches of its own
   if (engine_.verifier != nullptr)
     kept_area = engine_.verifier->RoomFor(piece.range, piece.huge, node);
   const bool precopied = engine_.budget.Precopies(piece.huge);
   const bool fills = FillsTargets(engine_, piece.huge, precopied);
-  const bool alone = !engine_.helpers_trial.Grants(piece.huge, piece.range.length);
+  const uint64_t begin_ns = engine_.kernel.NowNs();
+  const bool alone =
+      !engine_.helpers_trial.Grants({piece.huge, wanted * kPageBytes, source, target});
   BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node, !fills && !alone);
   if (kept_area != 0) place.area = kept_area;
-  place.source = {piece.OnlySourceFor(target)};
+  place.source = {source};
   place.alone = alone;
   place.precopied = precopied;
   place.fills = fills;
-  const auto left = [&](uint64_t i) {
-    return piece.target[i] == target &&
-           (why_[i] == Why::kNotTried || (refused_too && Curable(why_[i])));
-  };
   // A slot that is not wanted as a whole is no huge page any more; its parts are for another round.
   bool whole[kBatchPagesMax / kPagesPerHuge];
   for (uint64_t slot = 0; piece.huge && slot < pages(); slot += kPagesPerHuge) {
@@ -139,8 +143,7 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
             [&](uint64_t i) { return piece.huge ? whole[i / kPagesPerHuge] : left(i); });
   batch.refusals_before_max = mended ? kRefusalsBeforeWindowMax : kRefusalsPerWindowMax;
   const bool going_on = MoveBatch(engine_);
-  if (alone) ++engine_.result->batches_alone;
-  if (engine_.helpers_trial.Note(batch.window.pages, engine_.kernel.NowNs() - begin_ns) &&
+  if (engine_.helpers_trial.Note(wanted, batch.window.pages, engine_.kernel.NowNs() - begin_ns) &&
       engine_.background != nullptr)
     engine_.background->Empty();
   for (uint64_t i = 0; i < pages(); ++i) {

@@ -122,6 +122,7 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   batch.alone = place.alone;
   batch.fills = place.fills;
   batch.pool_watched = false;
+  batch.window = {};
   batch.precopied = place.precopied;
   batch.changed = 0;
   batch.refusals = batch.refusals_before = batch.agains = 0;

@@ -42,7 +42,8 @@ std::string WhatIsWrong(const std::string& words, Plugins plugins, SpecError err
           words, migrators::kThreadsMax, migrators::kChannelsMax);
     case SpecError::kOption:
       return fmt::format(
-          "'{}' has an option that this copy engine does not know; fault takes "
+          "'{}' has an option that this copy engine does not know; threads:N takes :always, fault "
+          "takes "
           "fail, fail-all, refuse, lie, short, flip, late or hang, and :over=serial, "
           ":over=threads:N or :over=channels:N behind that",
           words);
@@ -55,7 +56,7 @@ std::string WhatIsWrong(const std::string& words, Plugins plugins, SpecError err
           words, migrators::kEnginesPerJobMax, migrators::kThreadsMax - 1);
     default:
       return fmt::format(
-          "'{}' is no copy engine here; there are serial, threads:N, channels:N, null and "
+          "'{}' is no copy engine here; there are serial, threads:N[:always], channels:N, null and "
           "fault:KIND, and {}",
           words, ListOf(plugins));
   }
@@ -99,7 +100,7 @@ std::string WordsOf(const Spec& spec, Plugins plugins) {
     return HasCount(kind) ? fmt::format("{}:{}", NameOf(kind), spec.count)
                           : std::string(NameOf(kind));
   };
-  if (spec.kind != Kind::kFault) return plain(spec.kind);
+  if (spec.kind != Kind::kFault) return plain(spec.kind) + (spec.always ? ":always" : "");
   const std::string words = fmt::format("{}:{}", NameOf(spec.kind), NameOf(spec.fault));
   return spec.over == Kind::kSerial ? words : words + ":over=" + plain(spec.over);
 }

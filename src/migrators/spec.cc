@@ -109,7 +109,12 @@ SpecError ParseSpec(std::string_view words, std::span<const PluginName> plugins,
       return SpecError::kNone;
     }
   std::string_view rest = words;
-  if (EatWord(&rest) != NameOf(Kind::kFault)) return ParsePlain(words, &spec->kind, &spec->count);
+  if (EatWord(&rest) != NameOf(Kind::kFault)) {
+    constexpr std::string_view kAlways = ":always";
+    spec->always = words.starts_with(NameOf(Kind::kThreads)) && words.ends_with(kAlways);
+    if (spec->always) words.remove_suffix(kAlways.size());
+    return ParsePlain(words, &spec->kind, &spec->count);
+  }
   spec->kind = Kind::kFault;
   return ParseFault(rest, spec);
 }

@@ -2,7 +2,8 @@
 //
 //   ENGINE[,ENGINE...]        several share each batch, in equal parts
 //   serial                    one folio after another on the mover's thread
-//   threads:N                 the mover and N-1 helpers, N from 1 to 16
+//   threads:N[:always]        the mover and N-1 helpers, N from 1 to 16; always: also where they
+//                             are found to make it slower
 //   channels:N                a DMA engine in software, with N channels, 1 to 8
 //   null                      copies nothing; for benchmarks of all else
 //   fault:KIND[:over=ENGINE]  for tests: another engine, spoilt
@@ -71,7 +72,8 @@ inline constexpr uint32_t kChannelsMax = 8;
 
 struct Spec {
   Kind kind = Kind::kSerial;
-  uint32_t count = 1;  // threads, or channels
+  uint32_t count = 1;   // threads, or channels
+  bool always = false;  // threads, though they should not pay
   // Of `fault`: what it does, over which engine (`count` is that one's).
   Fault fault = Fault::kFail;
   Kind over = Kind::kSerial;

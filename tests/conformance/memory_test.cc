@@ -73,6 +73,16 @@ TEST_P(Memory, MapGivesWritableEmptyMemory) {
   kernel_.Unmap({*memory, 16 * kPageBytes});
 }
 
+TEST_P(Memory, AWishForAPlaceThatIsTakenIsNoOrder) {
+  const auto first = kernel_.Map(4 * kPageBytes);
+  ASSERT_TRUE(first.has_value());
+  const auto second = kernel_.MapAt(*first, 4 * kPageBytes);
+  ASSERT_TRUE(second.has_value());
+  EXPECT_FALSE(Range(*first, 4 * kPageBytes).Overlaps({*second, 4 * kPageBytes}));
+  kernel_.Unmap({*second, 4 * kPageBytes});
+  kernel_.Unmap({*first, 4 * kPageBytes});
+}
+
 TEST_P(Memory, PopulateWriteFills) {
   const uint64_t memory = world_->Map(4 * kPageBytes);
   ASSERT_EQ(kernel_.Advise({memory, 4 * kPageBytes}, Advice::kNoHugePage), Errno::kOk);

@@ -118,6 +118,21 @@ TEST_F(Pipeline, IsLeftWhereItDoesNotPay) {
   ExpectNothingKept();
 }
 
+// What opens no window is no batch of the trial's.
+TEST_F(Pipeline, BatchesThatMoveNothingTellNothing) {
+  world_.MapFilled(2 * kPagesPerHuge);
+  const Range shared = world_.MapFilled(24 * kPagesPerHuge);
+  world_.app.Share(shared);
+  bool any_alone = false;
+  world_.recorder.ask = [&](const JobResult&) {
+    any_alone = any_alone || world_.engine->batch.alone;
+    return Next::kGoOn;
+  };
+  EXPECT_EQ(world_.Run(WithThread()).pages_moved, 2 * kPagesPerHuge);
+  EXPECT_EQ(world_.recorder.Count(shared, Why::kShared), shared.length / kPageBytes);
+  EXPECT_FALSE(any_alone);
+}
+
 // The thread loses its CPU while it fills, for longer than the mover has patience.
 TEST_F(Pipeline, GoesOnWithoutAThreadThatDoesNotComeBack) {
   world_.MapFilled(12 * kPagesPerHuge);

@@ -8,7 +8,7 @@
 namespace drover::flow {
 namespace {
 
-constexpr uint64_t kArenaBytes = uint64_t{256} << 20;
+constexpr uint64_t kArenaBytes = uint64_t{384} << 20;
 constexpr unsigned kHangSeconds = 60;
 
 void CopyPlainly(uint64_t target, uint64_t source, uint64_t length_bytes) {

@@ -57,7 +57,11 @@ TEST_P(Hosted, RelocatesUnderReadersAndWriters) {
     const bool fills = !huge() && !reuse() &&
                        (result->copied_through == CopyThrough::kFill ||
                         result->copied_through == CopyThrough::kKernelFill);
-    EXPECT_EQ(result->pages_filled_ahead > 0, result->copy_threads > 1 && !fills);
+    // (Nor where helpers were found not to pay.)
+    const bool may = result->copy_threads > 1 && !fills;
+    if (!may || result->batches_alone == 0) {
+      EXPECT_EQ(result->pages_filled_ahead > 0, may);
+    }
     for (const auto& cause : result->not_moved)
       RecordProperty(cause.why, static_cast<int>(cause.pages));
     EXPECT_EQ(result->pages_requested, memory.pages());

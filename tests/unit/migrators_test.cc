@@ -159,8 +159,8 @@ TEST(Channels, AnswerPerDescriptor) {
 
 TEST(Engines, InWords) {
   for (const char* words :
-       {"serial", "threads:1", "threads:16", "channels:8", "null", "fault:fail", "fault:hang",
-        "fault:late:over=threads:2", "fault:flip:over=channels:4"}) {
+       {"serial", "threads:1", "threads:16", "threads:2:always", "channels:8", "null", "fault:fail",
+        "fault:hang", "fault:late:over=threads:2", "fault:flip:over=channels:4"}) {
     flow::Job job;
     ASSERT_TRUE(ParseEngines(words, {}, &job).has_value()) << words;
     ASSERT_EQ(job.engine_count, 1u);
@@ -185,6 +185,9 @@ TEST(Engines, ThatDoNotExist) {
                             "threads:-1",
                             "threads:02",
                             "threads:2:3",
+                            "threads:always",
+                            "threads:2:always:always",
+                            "channels:2:always",
                             "channels:9",
                             "null:1",
                             "fault",
