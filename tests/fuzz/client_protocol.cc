@@ -48,35 +48,48 @@ class Speaker {
         if (end_) break;
       }
     });
+    WaitTillIdle();  // (a sanitizer opens files of its own when a thread begins)
   }
   ~Speaker() {
     end_ = true;
-    const int last = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strcpy(address.sun_path, path_.c_str());
-    connect(last, reinterpret_cast<sockaddr*>(&address), sizeof address);
+    const int last = Call();
     thread_.join();
     close(last);
     close(door_);
   }
   void Give(std::vector<Message> messages) { messages_ = std::move(messages); }
   const std::string& path() const { return path_; }
-  void WaitForCalls(uint64_t count) const {
-    while (calls_.load() < count) usleep(20);
+  // Until all who have called are gone, also those whose call had not been taken yet: they are
+  // heard in turn.
+  void WaitTillIdle() const {
+    const int mine = Call();
+    HearAll(mine);
+    const uint64_t before = calls_.load();  // all but this one
+    close(mine);
+    while (calls_.load() == before) usleep(20);
   }
-  uint64_t calls() const { return calls_.load(); }
 
  private:
+  int Call() const {
+    const int caller = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strcpy(address.sun_path, path_.c_str());
+    Must(connect(caller, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0, "a call");
+    return caller;
+  }
+  static void HearAll(int caller) {
+    char heard[64];
+    while (recv(caller, heard, sizeof heard, 0) > 0) {
+    }
+  }
   void Serve(int caller) const {
     for (const Message& message : messages_) {
       const std::vector<int> doors(static_cast<size_t>(message.descriptors), door_);
       if (!Send(caller, message.bytes, doors)) break;
     }
     shutdown(caller, SHUT_WR);
-    char heard[64];
-    while (recv(caller, heard, sizeof heard, 0) > 0) {
-    }
+    HearAll(caller);
   }
 
   Folder folder_;
@@ -246,7 +259,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // Most talks begin well, or no other would be had.
   if ((what & 16) == 0) messages.push_back({Whole<control::Hello>(control::Type::kHello, input)});
   while (!input.empty() && messages.size() < kMessagesMax) messages.push_back(NextMessage(input));
-  const uint64_t calls = speaker.calls();
   speaker.Give(std::move(messages));
   control::AgentInfo agent{process, {}};
   agent.marker.major = control::kMajor;
@@ -259,10 +271,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     else
       ShowError(client.error());
   }
-  speaker.WaitForCalls(calls + 1);
-  // A client that is told to come back calls several times, and the speaker closes its end of the
-  // last call by itself.
-  for (int i = 0; i < 1000 && OpenDescriptors() != before; ++i) usleep(1000);
+  speaker.WaitTillIdle();  // (a client that is told to come back calls several times)
   Must(OpenDescriptors() == before, "a talk leaves nothing open");
   return 0;
 }
