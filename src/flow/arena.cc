@@ -21,25 +21,6 @@ bool LocksMemory(kernel::Kernel& kernel) {
   return StatusNumber(kernel, "VmLck:", &kilobytes) && kilobytes > 0;
 }
 
-}  // namespace
-
-std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes, uint64_t wish) {
-  // After mlockall(MCL_FUTURE) a mapping is filled when it is made, and beyond a limit that kills.
-  if (LocksMemory(kernel) &&
-      (FreeBelowGroupLimits(kernel, 0) < 2 * bytes || FreeOnNode(kernel, Node{-1}) < 2 * bytes))
-    return std::nullopt;
-  const auto mapped = kernel.MapAt(wish, bytes);
-  if (!mapped.has_value()) return std::nullopt;
-  const Range range{*mapped, bytes};
-  // Untouched, each range: pages of the engine shared with a child would refuse to move.
-  if (RuleHolds(Rule::kAreasDontFork)) (void)kernel.Advise(range, Advice::kDontFork);
-  (void)kernel.Unlock(range);
-  (void)kernel.Advise(range, Advice::kDontNeed);
-  return range;
-}
-
-namespace {
-
 // Halfway to the place that the kernel chose, where hardly anybody maps anything: a GiB for the
 // huge pages alone. A hypervisor that shadows page tables forgets all of a GiB at the third huge
 // page that is mapped or unmapped there with none touched first in between (Linux,
@@ -58,6 +39,21 @@ std::optional<Range> MapApart(kernel::Kernel& kernel, uint64_t arena) {
 }
 
 }  // namespace
+
+std::optional<Range> MapOwn(kernel::Kernel& kernel, uint64_t bytes, uint64_t wish) {
+  // After mlockall(MCL_FUTURE) a mapping is filled when it is made, and beyond a limit that kills.
+  if (LocksMemory(kernel) &&
+      (FreeBelowGroupLimits(kernel, 0) < 2 * bytes || FreeOnNode(kernel, Node{-1}) < 2 * bytes))
+    return std::nullopt;
+  const auto mapped = kernel.MapAt(wish, bytes);
+  if (!mapped.has_value()) return std::nullopt;
+  const Range range{*mapped, bytes};
+  // Untouched, each range: pages of the engine shared with a child would refuse to move.
+  if (RuleHolds(Rule::kAreasDontFork)) (void)kernel.Advise(range, Advice::kDontFork);
+  (void)kernel.Unlock(range);
+  (void)kernel.Advise(range, Advice::kDontNeed);
+  return range;
+}
 
 Engine* MakeEngine(const Parts& parts, Range stacks) {
   kernel::Kernel& kernel = parts.kernel;

@@ -32,16 +32,12 @@ void HelpersTrial::Begin(const Job& job, uint32_t copy_threads, CopyThrough thro
   reuse_ = job.reuse;
 }
 
-HelpersTrial::Case& HelpersTrial::CaseOf(const Kind& kind) {
-  const auto size = static_cast<uint32_t>(std::bit_width(kind.bytes / kPageBytes));
-  for (uint32_t i = 0; i < case_count_; ++i) {
-    Case& one = cases_[i];
-    if (one.huge == kind.huge && one.size == size && one.source == kind.source &&
-        one.target == kind.target)
-      return one;
-  }
+HelpersTrial::Case& HelpersTrial::CaseOf(Kind kind) {
+  kind.bytes = std::bit_floor(kind.bytes);
+  for (uint32_t i = 0; i < case_count_; ++i)
+    if (cases_[i].kind == kind) return cases_[i];
   Case& one = cases_[case_count_ < kCasesMax ? case_count_++ : oldest_++ % kCasesMax];
-  one = {.huge = kind.huge, .size = size, .source = kind.source, .target = kind.target};
+  one = {.kind = kind};
   return one;
 }
 

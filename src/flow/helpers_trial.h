@@ -16,10 +16,13 @@ class HelpersTrial {
     bool huge = false;
     uint64_t bytes = 0;
     int32_t source = -1, target = -1;
+
+    bool operator==(const Kind&) const = default;
   };
 
   // No trial in this job, until Begin: every batch gets what there is.
   void Leave() { on_ = false; }
+  bool is_on() const { return on_; }
   // The job has so many threads that copy, the mover included, and small pages go `through`. What
   // was found in others that were alike holds.
   void Begin(const Job& job, uint32_t copy_threads, CopyThrough through);
@@ -41,9 +44,7 @@ class HelpersTrial {
   static constexpr uint32_t kCasesMax = 64;
 
   struct Case {
-    bool huge = false;
-    uint32_t size = 0;
-    int32_t source = -1, target = -1;
+    Kind kind;                               // its bytes a power of two
     uint32_t batches = 0;                    // since its last trial began
     bool alone = false;                      // what it has shown
     uint64_t ps_per_page[2][kSamples] = {};  // with, without
@@ -51,7 +52,7 @@ class HelpersTrial {
     bool is_alone() const { return batches < kTrialBatches ? batches / kTurn % 2 == 1 : alone; }
     void Decide();
   };
-  Case& CaseOf(const Kind& kind);
+  Case& CaseOf(Kind kind);
 
   bool on_ = false;
   uint32_t copy_threads_ = 0;

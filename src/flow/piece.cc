@@ -115,8 +115,8 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
     return piece.target[i] == target &&
            (why_[i] == Why::kNotTried || (refused_too && Curable(why_[i])));
   };
-  uint64_t wanted = 0;
-  for (uint64_t i = 0; i < pages(); ++i) wanted += left(i) ? 1 : 0;
+  uint64_t wanted = 0;  // where the trial asks
+  for (uint64_t i = 0; engine_.helpers_trial.is_on() && i < pages(); ++i) wanted += left(i) ? 1 : 0;
   uint64_t kept_area = 0;  // first, because it may carry late writes over by batches of its own
   if (engine_.verifier != nullptr)
     kept_area = engine_.verifier->RoomFor(piece.range, piece.huge, node);

@@ -45,14 +45,17 @@ uint32_t CountMax(Kind kind) {
   return kind == Kind::kThreads ? kThreadsMax : kind == Kind::kChannels ? kChannelsMax : 1;
 }
 
-// NAME[:N], all of it.
-SpecError ParsePlain(std::string_view words, Kind* kind, uint32_t* count) {
+// NAME[:N], and behind threads:N an `always` where somebody wants to know; all of it.
+SpecError ParsePlain(std::string_view words, Kind* kind, uint32_t* count, bool* always = nullptr) {
   if (!FindKind(EatWord(&words), kind)) return SpecError::kUnknown;
   *count = 1;
   if (!HasCount(*kind)) return words.empty() ? SpecError::kNone : SpecError::kOption;
   *count = NumberOf(EatWord(&words));
   if (*count < 1 || *count > CountMax(*kind)) return SpecError::kCount;
-  return words.empty() ? SpecError::kNone : SpecError::kOption;
+  if (words.empty()) return SpecError::kNone;
+  if (always == nullptr || *kind != Kind::kThreads || words != "always") return SpecError::kOption;
+  *always = true;
+  return SpecError::kNone;
 }
 
 // What follows "fault:".
@@ -109,12 +112,8 @@ SpecError ParseSpec(std::string_view words, std::span<const PluginName> plugins,
       return SpecError::kNone;
     }
   std::string_view rest = words;
-  if (EatWord(&rest) != NameOf(Kind::kFault)) {
-    constexpr std::string_view kAlways = ":always";
-    spec->always = words.starts_with(NameOf(Kind::kThreads)) && words.ends_with(kAlways);
-    if (spec->always) words.remove_suffix(kAlways.size());
-    return ParsePlain(words, &spec->kind, &spec->count);
-  }
+  if (EatWord(&rest) != NameOf(Kind::kFault))
+    return ParsePlain(words, &spec->kind, &spec->count, &spec->always);
   spec->kind = Kind::kFault;
   return ParseFault(rest, spec);
 }

@@ -132,6 +132,13 @@ std::string StallBudgetToText(const MoveResult& result) {
   return text;
 }
 
+// Empty: none of them.
+std::string AloneToText(const MoveResult& result) {
+  if (result.batches_alone == 0) return "";
+  return fmt::format(", {} batches without helpers, to see whether they pay or because they do not",
+                     result.batches_alone);
+}
+
 // "threads:2 1024 pages, channels:2 1000 (24 batches late), the CPU 24".
 std::string ByMigratorToText(const MoveResult& result) {
   std::string text;
@@ -254,12 +261,7 @@ std::string MoveToTable(const MoveResult& result, const Seen& seen) {
   if (result.stall_budget.has_value()) line("stall budget", StallBudgetToText(result));
   if (!IsPlainSerial(result) && result.pages_by_own_path > 0)
     line("copied by", fmt::format("{}; {} threads, {} chunks late{}", ByMigratorToText(result),
-                                  result.copy_threads, result.late_chunks,
-                                  result.batches_alone == 0
-                                      ? ""
-                                      : fmt::format(", {} batches without helpers, to see whether "
-                                                    "they pay or because they do not",
-                                                    result.batches_alone)));
+                                  result.copy_threads, result.late_chunks, AloneToText(result)));
   if (result.pages_precopied > 0)
     line("precopied", fmt::format("{} in {:.3f} s, of which {} were changed and copied again",
                                   Pages(result.pages_precopied), p.precopy, result.pages_changed));

@@ -36,7 +36,7 @@ class Hosted : public testing::TestWithParam<std::tuple<bool, const char*>> {
 
 INSTANTIATE_TEST_SUITE_P(PageSizesAndMigrators, Hosted,
                          testing::Combine(testing::Values(false, true),
-                                          testing::Values("serial", "threads:2", "reuse")));
+                                          testing::Values("serial", "threads:2:always", "reuse")));
 
 TEST_P(Hosted, RelocatesUnderReadersAndWriters) {
   constexpr int kRounds = 10;
@@ -57,11 +57,7 @@ TEST_P(Hosted, RelocatesUnderReadersAndWriters) {
     const bool fills = !huge() && !reuse() &&
                        (result->copied_through == CopyThrough::kFill ||
                         result->copied_through == CopyThrough::kKernelFill);
-    // (Nor where helpers were found not to pay.)
-    const bool may = result->copy_threads > 1 && !fills;
-    if (!may || result->batches_alone == 0) {
-      EXPECT_EQ(result->pages_filled_ahead > 0, may);
-    }
+    EXPECT_EQ(result->pages_filled_ahead > 0, result->copy_threads > 1 && !fills);
     for (const auto& cause : result->not_moved)
       RecordProperty(cause.why, static_cast<int>(cause.pages));
     EXPECT_EQ(result->pages_requested, memory.pages());
