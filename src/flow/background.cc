@@ -3,7 +3,6 @@
 #include <new>
 
 #include "flow/flow.h"
-#include "migrators/crowd.h"
 #include "migrators/spin.h"
 
 namespace drover::flow {
@@ -29,11 +28,11 @@ void Background::Make(Engine& engine, const Job& job) {
   engine.background = nullptr;
   // (The verifier keeps its originals in places of its own.)
   if (!job.own_path || job.plan_only || job.verify || job.reuse || job.helper_count == 0 ||
-      !job.CopiesByThreadsAlone())  // (whose threads have let go of everything when they end)
+      !job.CopiesByThreadsAlone())  // (whose helpers have let go of everything when they end)
     return;
   const uint64_t area_bytes = RoundUp(job.batch_bytes, kHugeBytes);
   const uint64_t huge_bytes = kBerths * 2 * StrideOf(area_bytes) + kHugeBytes;
-  const uint64_t small_bytes = kBerths * 2 * (StrideOf(area_bytes) + kHugeBytes);
+  const uint64_t small_bytes = kBerths * 2 * (StrideOf(area_bytes) + 2 * kHugeBytes);
   const auto mapped = MapOwn(engine.kernel, kBackgroundBytes + small_bytes + kHugeBytes);
   if (!mapped.has_value()) return;
   // (Beside the engine's, and no mapping of theirs.)
@@ -62,7 +61,9 @@ void Background::Unmake(Engine& engine) {
 }
 
 // No area is one mapping with a pool to the kernel: what is registered, and so changed, must not be
-// what the thread fills. Small ones have a gap without advice between them.
+// what the helper fills. Small ones have a gap without advice between them. Their pools begin in
+// the middle of a page table's range, so that mover and helper, who come from both ends of a batch,
+// make their targets in two tables: each table has one lock.
 Background::Background(Engine& engine, const Job& job, uint64_t small, uint64_t huge,
                        uint64_t area_bytes)
     : engine_(engine), job_(job), area_bytes_(area_bytes) {
@@ -71,9 +72,10 @@ Background::Background(Engine& engine, const Job& job, uint64_t small, uint64_t 
     Areas& areas = berth.areas;
     for (uint64_t* area : {&areas.area_small, &areas.pool_small}) {
       *area = small;
-      (void)engine.kernel.Advise({small, stride}, Advice::kNoHugePage);
-      small += stride + kHugeBytes;
+      (void)engine.kernel.Advise({small, stride + kHugeBytes}, Advice::kNoHugePage);
+      small += stride + 2 * kHugeBytes;
     }
+    areas.pool_small += kHugeBytes / 2;
     areas.area_huge = huge;
     areas.pool_huge = huge + stride;
     (void)engine.kernel.Advise({areas.pool_huge, stride}, Advice::kHugePage);
@@ -81,12 +83,9 @@ Background::Background(Engine& engine, const Job& job, uint64_t small, uint64_t 
   }
 }
 
-Errno Background::Start() {
-  stop_.store(false, std::memory_order_relaxed);
-  running_.store(true, std::memory_order_relaxed);
-  const Errno error = engine_.threads.Start(WorkBody, this);
-  if (error != Errno::kOk) running_.store(false, std::memory_order_relaxed);
-  return error;
+void Background::Begin() {
+  seen_ = posted_.load(std::memory_order_relaxed) - kBerths;  // (what was left when it ended)
+  stop_.store(false);
 }
 
 void Background::Nap() {
@@ -94,54 +93,10 @@ void Background::Nap() {
   engine_.threads.Wait(nothing, 0, kErrandNapNs);
 }
 
-// It ends before the fault thread does, for which it may have to wait (events.h).
 void Background::Stop() {
   stop_.store(true);
-  posted_.fetch_add(1);
-  engine_.threads.WakeAll(posted_);
   const uint64_t end_ns = engine_.kernel.NowNs() + kErrandPatienceNs;
-  while (running_.load(std::memory_order_acquire) && engine_.kernel.NowNs() < end_ns) Nap();
-}
-
-// ---- the thread
-
-void Background::Work() {
-  engine_.kernel.RunOn(job_.helper_cpus[0]);
-  migrators::Crowd crowd(engine_.kernel);
-  uint32_t seen = posted_.load(std::memory_order_acquire) - kBerths;  // (it may have begun late)
-  while (!stop_.load(std::memory_order_acquire)) {
-    const uint32_t posted = posted_.load(std::memory_order_acquire);
-    if (seen == posted || held_back_.load(std::memory_order_acquire)) {
-      Sleep(posted, seen == posted ? 0 : kHeldBackNapNs);
-      crowd.Begin();
-      continue;
-    }
-    Errand& errand = berths_[queue_[seen % kQueueLength].load()].errand;
-    uint32_t chunk;
-    if (!Claim(errand, &chunk)) {
-      ++seen;
-      continue;
-    }
-    Do(errand, chunk);
-    if (crowd.IsCrowded()) {
-      const threads::Word nothing = 0;
-      engine_.threads.AllowIdentitySignal(true);
-      engine_.threads.Wait(nothing, 0, migrators::Crowd::kRestNs);
-      engine_.threads.AllowIdentitySignal(false);
-      crowd.Begin();
-    }
-  }
-  cpu_ns_.fetch_add(engine_.kernel.ThreadCpuNs());
-  running_.store(false, std::memory_order_release);
-}
-
-// Until there is more to do. (Who waits by spinning takes the CPU from the copy engines' helpers.)
-void Background::Sleep(uint32_t seen, uint64_t timeout_ns) {
-  engine_.threads.AllowIdentitySignal(true);
-  asleep_.store(true);
-  if (posted_.load() == seen && !stop_.load()) engine_.threads.Wait(posted_, seen, timeout_ns);
-  asleep_.store(false);
-  engine_.threads.AllowIdentitySignal(false);
+  while (at_work_.load() && engine_.kernel.NowNs() < end_ns) Nap();
 }
 
 // ---- errands
@@ -153,6 +108,24 @@ bool Background::Claim(Errand& errand, uint32_t* chunk) {
   } while (!errand.unclaimed.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel));
   *chunk = errand.chunks - left;  // rising
   return true;
+}
+
+bool Background::DoOne() {
+  if (seen_ == posted_.load(std::memory_order_acquire)) return false;
+  at_work_.store(true);  // before the look at stop_
+  uint32_t chunk;
+  bool done = false;
+  while (!done && !stop_.load() && !held_back_.load() &&
+         seen_ != posted_.load(std::memory_order_acquire)) {
+    Errand& errand = berths_[queue_[seen_ % kQueueLength].load()].errand;
+    done = Claim(errand, &chunk);
+    if (done)
+      Do(errand, chunk);
+    else
+      ++seen_;
+  }
+  at_work_.store(false);
+  return done;
 }
 
 void Background::Do(Errand& errand, uint32_t chunk) {
@@ -189,10 +162,10 @@ void Background::Post(Berth& berth, Range free, Range fill, bool huge) {
   const uint32_t number = posted_.load(std::memory_order_relaxed);
   queue_[number % kQueueLength].store(static_cast<uint32_t>(&berth - berths_));
   posted_.store(number + 1);
-  if (asleep_.load()) engine_.threads.WakeAll(posted_);
+  Ring();
 }
 
-// What the thread has not begun is done here. False: it has lost its CPU in the middle, for long.
+// What the helper has not begun is done here. False: it has lost its CPU in the middle, for long.
 bool Background::Finish(Errand& errand, Unbegun unbegun) {
   for (uint32_t chunk; Claim(errand, &chunk);)
     if (unbegun == Unbegun::kDo || chunk < errand.free_chunks)
@@ -288,7 +261,7 @@ void Background::TakeBack() {
 void Background::HoldBack(bool hold) {
   if (engine_.job->max_stall_ns == 0) return;
   held_back_.store(hold);
-  if (!hold && asleep_.load()) engine_.threads.WakeAll(posted_);
+  if (!hold) Ring();
 }
 
 }  // namespace drover::flow

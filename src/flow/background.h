@@ -1,34 +1,35 @@
-// The pipeline: while the mover is at one batch, a thread of the engine's gets the targets of the
-// next ones ready, and frees the originals of those before. For that a job has several places in
-// which batches have their originals and their targets, in turn (berths), and each has an errand
-// outstanding from the end of one batch in it to the beginning of the next.
+// The pipeline: while the mover is at one batch, a helper of the copy engine's gets the targets of
+// the next ones ready, and frees the originals of those before, whenever it has nothing to copy.
+// For that a job has several places in which batches have their originals and their targets, in
+// turn (berths), and each has an errand outstanding from the end of one batch in it to the
+// beginning of the next.
 //
-// The thread has the policy that the mover has, and not that of the copy engines' helpers
-// (SCHED_IDLE): it works in the kernel, under locks that a fork, say, of the program waits for, and
-// must not be kept from going on for long. So that it takes nothing from others all the same it
-// runs on a CPU that was found idle, and rests for a while when something else has run there.
-// What it has not come to the mover does.
+// That helper has the policy that the mover has, and not SCHED_IDLE: it works in the kernel, under
+// locks that a fork, say, of the program waits for, and must not be kept from going on for long
+// (threads.h). What it has not come to the mover does.
 //
-// Mover thread, but for Work. Freestanding.
+// Mover thread, but for DoOne. Freestanding.
 #pragma once
 
 #include <atomic>
 
 #include "flow/engine.h"
+#include "migrators/bell.h"
 
 namespace drover::flow {
 
-class Background {
+class Background final : public migrators::Errands {
  public:
-  // Where the job has a CPU for it, and engines that hold no addresses when their threads have
+  // Where the job has a helper for it, and engines that hold no addresses when their threads have
   // ended. Otherwise, or without memory: the engine does without.
   static void Make(Engine& engine, const Job& job);
   static void Unmake(Engine& engine);
 
-  // Of the thread; it is joined by Threads::JoinAll.
-  [[nodiscard]] kernel::Errno Start();
+  // Before the helper starts; and before it ends, and the fault thread, for which it may have to
+  // wait (events.h).
+  void Begin();
   void Stop();
-  uint64_t cpu_ns() const { return cpu_ns_.load(std::memory_order_acquire); }  // behind the join
+  bool DoOne() override;  // of what is outstanding
 
   // The place for the next batch, which is the batch's until GiveBack; nullptr: none is free.
   const Areas* Take(bool huge, Node target);
@@ -71,9 +72,6 @@ class Background {
   };
 
   Background(Engine& engine, const Job& job, uint64_t small, uint64_t huge, uint64_t area_bytes);
-  static void WorkBody(void* self) { static_cast<Background*>(self)->Work(); }
-  void Work();
-  void Sleep(uint32_t seen, uint64_t timeout_ns);
   void Nap();
   void Post(Berth& berth, Range free, Range fill, bool huge);
   enum class Unbegun : uint8_t { kDo, kFreeOnly };
@@ -87,12 +85,12 @@ class Background {
   uint64_t area_bytes_;
   Berth berths_[kBerths];
   uint32_t taken_ = 0;
-  // Errands in the order in which they were posted, by berth; and how many there have been. The
-  // word changes with every errand, and to stop.
+  // Errands in the order in which they were posted, by berth; how many there have been, and how
+  // many of these the helper has found begun to the end.
   std::atomic<uint32_t> queue_[kQueueLength] = {};
-  threads::Word posted_ = 0;
-  std::atomic<bool> stop_ = false, running_ = false, asleep_ = false, held_back_ = false;
-  std::atomic<uint64_t> cpu_ns_ = 0;
+  std::atomic<uint32_t> posted_ = 0;
+  uint32_t seen_ = 0;
+  std::atomic<bool> stop_ = false, at_work_ = false, held_back_ = false;
 };
 
 }  // namespace drover::flow

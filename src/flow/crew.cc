@@ -46,9 +46,8 @@ void Crew::StartOwnPath() {
   running_ = true;
   const std::span cpus(job_.helper_cpus, job_.helper_count);
   // Fewer helpers than asked for are no trouble: the mover copies what they do not.
-  engine_.result->copy_threads = 1 + engines_.Start(job_.Engines(), cpus);
-  // (Without it the mover does all by itself.)
-  if (engine_.background != nullptr) (void)engine_.background->Start();
+  if (engine_.background != nullptr) engine_.background->Begin();
+  engine_.result->copy_threads = 1 + engines_.Start(job_.Engines(), cpus, engine_.background);
   engine_.kernel.KeepOff(cpus);
   for (uint32_t i = 0; i < engines_.size(); ++i) {
     Slot& slot = engine_.slots[engine_.slot_count++];
@@ -67,7 +66,6 @@ void Crew::Stop() {
     engine_.threads.JoinAll();
   JobResult& result = *engine_.result;
   result.helper_cpu_ns = engines_.cpu_ns() + plugins_used_ns_ + kernel_crew_.cpu_ns();
-  if (engine_.background != nullptr) result.helper_cpu_ns += engine_.background->cpu_ns();
   if (engine_.gatherer != nullptr) result.helper_cpu_ns += engine_.gatherer->cpu_ns();
 }
 

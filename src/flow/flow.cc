@@ -32,6 +32,14 @@ struct Spots {
   uint64_t area, pool, other_pool, length;
 };
 
+// Is a target left that was made for a page which has not come to it?
+bool AnyWentBack(const Batch& batch, uint64_t length) {
+  for (uint64_t i = 0; i < length / kPageBytes; ++i)
+    if (batch.state[i] == PageState::kRestored || batch.state[i] == PageState::kDropped)
+      return true;
+  return false;
+}
+
 // Frees what a batch has left: originals in the area, unused pages in the pool. Targets that a late
 // copy engine has are not freed before it answers.
 void FreeAreas(Engine& engine, const Spots& spots, bool keep_area) {
@@ -46,6 +54,7 @@ void FreeAreas(Engine& engine, const Spots& spots, bool keep_area) {
   const bool held = engine.first_areas_held && engine.batch.for_engines();
   const Range area{spots.area, spots.length}, pool{spots.pool, spots.length};
   if (engine.batch.ground == Ground::kBerth) {
+    if (engine.batch.fills && !held && AnyWentBack(engine.batch, spots.length)) free(spots.pool);
     engine.background->GiveBack(area, pool, held);
   } else if (!KeepForReuse(engine, area, pool, held)) {
     if (!keep_area) free(spots.area);

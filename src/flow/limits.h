@@ -113,11 +113,9 @@ inline constexpr uint32_t kDontForkRangesMax = 256;
 // with one.
 inline constexpr uint64_t kDescriptorsSpared = 16;
 // The background's (background.h): how long the mover waits for a part of an errand that has been
-// begun, between two looks; and how long the thread rests where something else has run on its CPU
-// for so long.
+// begun, and between two looks.
 inline constexpr uint64_t kErrandPatienceNs = 1'000'000'000;
 inline constexpr uint64_t kErrandNapNs = 20'000;
-inline constexpr uint64_t kHeldBackNapNs = 1'000'000;
 // 2 MiB slots whose small pages become huge ones between two looks whether the job is to stop.
 inline constexpr uint32_t kGatherSlotsMax = 32;
 // Tries of one of them that is in use, and of slots in a row that took longer than the budget,

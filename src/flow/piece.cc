@@ -125,7 +125,7 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
   const uint64_t begin_ns = engine_.kernel.NowNs();
   const bool alone =
       !engine_.helpers_trial.Grants({piece.huge, wanted * kPageBytes, source, target});
-  BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node, !fills && !alone);
+  BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node, !alone);
   if (kept_area != 0) place.area = kept_area;
   place.source = {source};
   place.alone = alone;

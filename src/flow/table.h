@@ -70,10 +70,8 @@ inline void TakeFirstAreasBack(Engine& engine) {
 }
 
 // In areas of the engine's own, which are the batch's until FreeAreas: as `live` stands in its
-// slots of huge pages, so that there is one page table on each side.
-// `in_berth`: in one of the background's, if there is one. Not where targets are made as they are
-// copied to: what it would do ahead need not be done then, and each of its calls interrupts the
-// mover's CPU.
+// slots of huge pages, so that there is one page table on each side (but where helpers make
+// targets, background.cc). `in_berth`: in one of the background's, if there is one.
 inline BatchPlace OwnPlaceFor(Engine& engine, Range live, bool huge, Node target, bool in_berth) {
   const bool held = EnginesHoldAddresses(engine);
   if (engine.first_areas_held && !held) TakeFirstAreasBack(engine);

@@ -16,7 +16,8 @@ Migrator* EngineSet::Get(Kind kind) {
   }
 }
 
-uint32_t EngineSet::Start(std::span<const Spec> specs, std::span<const int16_t> cpus) {
+uint32_t EngineSet::Start(std::span<const Spec> specs, std::span<const int16_t> cpus,
+                          Errands* errands) {
   uint32_t started = 0;
   size_ = 0;
   for (const Spec& spec : specs) {
@@ -25,7 +26,7 @@ uint32_t EngineSet::Start(std::span<const Spec> specs, std::span<const int16_t> 
     const uint32_t wanted = HelpersOf(spec);
     const auto mine = cpus.first(wanted < cpus.size() ? wanted : cpus.size());
     cpus = cpus.subspan(mine.size());
-    if (kind == Kind::kThreads) started += threads_.Start(mine);
+    if (kind == Kind::kThreads) started += threads_.Start(mine, errands);
     if (kind == Kind::kChannels) started += channels_.Start(spec.count, mine);
     if (spec.kind == Kind::kFault)
       fault_.emplace(spec.fault, kind == Kind::kSerial ? serial_of_fault_ : *Get(kind), kernel_);

@@ -23,8 +23,9 @@ class EngineSet {
 
   // Makes an engine for each spec (at most kEnginesPerJobMax; CheckTogether says what goes
   // together) and starts its threads, on these CPUs in turn: fewer CPUs, fewer helpers for
-  // `threads`. Returns how many threads there are.
-  uint32_t Start(std::span<const Spec> specs, std::span<const int16_t> cpus);
+  // `threads`, of which the first has the errands, if any. Returns how many threads there are.
+  uint32_t Start(std::span<const Spec> specs, std::span<const int16_t> cpus,
+                 Errands* errands = nullptr);
   // Lets the threads end. Then they are joined by Threads::JoinAll.
   void Stop();
   // Behind the join: whoever still has a batch lets go of it.

@@ -10,15 +10,30 @@ namespace {
 // sanitizer, to whom two copies of the same bytes into one place are a race, for ever.
 constexpr uint64_t kPatienceSpins = DROVER_THREAD_SANITIZER != 0 ? ~uint64_t{0} : 2000;
 
+// A batch's number, and its chunks that nobody has claimed, in one word.
+struct Unclaimed {
+  uint32_t turn;
+  uint16_t first, end;
+
+  static Unclaimed Of(uint64_t word) {
+    return {static_cast<uint32_t>(word >> 32), static_cast<uint16_t>(word >> 16),
+            static_cast<uint16_t>(word)};
+  }
+  uint64_t word() const { return uint64_t{turn} << 32 | uint64_t{first} << 16 | end; }
+};
+static_assert(ThreadsMigrator::kChunksMax <= UINT16_MAX);
+
 }  // namespace
 
-uint32_t ThreadsMigrator::Start(std::span<const int16_t> cpus) {
-  stop_.store(false, std::memory_order_relaxed);
+uint32_t ThreadsMigrator::Start(std::span<const int16_t> cpus, Errands* errands) {
+  stop_.store(0, std::memory_order_relaxed);
   helpers_begun_.store(0, std::memory_order_relaxed);
   for (auto& id : threads_of_) id.store(0, std::memory_order_relaxed);
   waits_ = false;  // of a batch that was late when the threads before these ended
   cpus_ = cpus.size() > kHelpersMax ? cpus.first(kHelpersMax) : cpus;
   turn_at_start_ = turn_.load(std::memory_order_relaxed);
+  errands_ = errands;
+  if (errands_ != nullptr) errands_->UseBell(&bell_);
   uint32_t started = 0;
   while (started < cpus_.size() && threads_.Start(HelperBody, this) == kernel::Errno::kOk)
     ++started;
@@ -26,9 +41,10 @@ uint32_t ThreadsMigrator::Start(std::span<const int16_t> cpus) {
 }
 
 void ThreadsMigrator::Stop() {
-  stop_.store(true, std::memory_order_release);
-  turn_.fetch_add(1, std::memory_order_release);
-  threads_.WakeAll(turn_);
+  if (errands_ != nullptr) errands_->UseBell(nullptr);
+  stop_.store(1, std::memory_order_release);
+  threads_.WakeAll(stop_);
+  bell_.Ring();
   for (const auto& id : threads_of_)
     if (const int32_t thread = id.load(std::memory_order_acquire); thread != 0)
       kernel_.LetHelperRun(thread);
@@ -40,8 +56,9 @@ void ThreadsMigrator::HelperBody(void* self) {
 
 void ThreadsMigrator::Help() {
   const uint32_t self = helpers_begun_.fetch_add(1);
-  const bool by_kernel = copies_.MayBeByKernel();
-  if (by_kernel)
+  Errands* const errands = self == 0 ? errands_ : nullptr;
+  const bool in_kernel = copies_.MayBeByKernel() || errands != nullptr;
+  if (in_kernel)
     kernel_.RunOn(cpus_[self]);
   else
     kernel_.BecomeHelper(cpus_[self]);
@@ -49,42 +66,39 @@ void ThreadsMigrator::Help() {
   threads_of_[self].store(kernel_.ThreadId(), std::memory_order_release);
   // Not the turn of now: there may be a batch already.
   uint32_t seen = turn_at_start_;
-  // A handler that runs here may touch a hole and wait for the remap: this helper has claimed
-  // nothing, so the batch goes on without it.
-  const auto sleep = [&] {
-    threads_.AllowIdentitySignal(true);
-    threads_.Wait(turn_, seen, 0);
-    threads_.AllowIdentitySignal(false);
-    crowd.Begin();
-  };
-  // (What the kernel copies leaves more time between batches, and it takes one to wake up again.)
-  const int spins_most = by_kernel ? 20 * kSpinsBeforeSleep : kSpinsBeforeSleep;
-  while (!stop_.load(std::memory_order_acquire)) {
-    uint32_t turn;
-    for (int spins = 0; (turn = turn_.load(std::memory_order_acquire)) == seen; ++spins)
-      if (spins < spins_most)
+  // (What the kernel does leaves more time between batches, and it takes one to wake up again.)
+  const int spins_most = in_kernel ? 20 * kSpinsBeforeSleep : kSpinsBeforeSleep;
+  for (int spins = 0; stop_.load(std::memory_order_acquire) == 0;) {
+    const uint32_t rung = bell_.rung(), turn = turn_.load(std::memory_order_acquire);
+    if (turn != seen) {
+      seen = turn;
+      // Before the first claim: whoever sees 0 here, behind the end of a batch, knows that none of
+      // its chunks is being copied.
+      copying_.fetch_add(1, std::memory_order_acq_rel);
+      CopyChunks(turn, From::kEnd);
+      copying_.fetch_sub(1, std::memory_order_release);
+    } else if (errands == nullptr || !errands->DoOne()) {
+      if (++spins < spins_most) {
         Pause();
-      else
-        sleep();
-    seen = turn;
-    if (stop_.load(std::memory_order_acquire)) break;
-    // Before the first claim: whoever sees 0 here, behind the end of a batch, knows that none of
-    // its chunks is being copied.
-    copying_.fetch_add(1, std::memory_order_acq_rel);
-    CopyChunks(turn);
-    copying_.fetch_sub(1, std::memory_order_release);
-    if (by_kernel && crowd.IsCrowded()) Rest();
+        continue;
+      }
+      // A handler that runs here may touch a hole and wait for the remap: this helper has claimed
+      // nothing, so the batch goes on without it.
+      threads_.AllowIdentitySignal(true);
+      bell_.Sleep(rung);
+      threads_.AllowIdentitySignal(false);
+      crowd.Begin();
+    }
+    spins = 0;
+    if (in_kernel && crowd.IsCrowded()) Rest();
   }
   cpu_ns_.fetch_add(kernel_.ThreadCpuNs());
 }
 
 // Whatever comes meanwhile.
 void ThreadsMigrator::Rest() {
-  const uint64_t end_ns = kernel_.NowNs() + Crowd::kRestNs;
   threads_.AllowIdentitySignal(true);
-  for (uint64_t now_ns;
-       !stop_.load(std::memory_order_acquire) && (now_ns = kernel_.NowNs()) < end_ns;)
-    threads_.Wait(turn_, turn_.load(std::memory_order_acquire), end_ns - now_ns);
+  threads_.Wait(stop_, 0, Crowd::kRestNs);
   threads_.AllowIdentitySignal(false);
 }
 
@@ -103,14 +117,15 @@ Answer ThreadsMigrator::Submit(std::span<Folio> folios) {
   waits_ = true;
   chunk_count_ = chunks;
   for (uint64_t i = 0; i < chunk_count_; ++i) done_[i].store(false, std::memory_order_relaxed);
-  unclaimed_.store(uint64_t{turn} << 32 | chunk_count_, std::memory_order_release);
+  unclaimed_.store(Unclaimed{turn, 0, static_cast<uint16_t>(chunks)}.word(),
+                   std::memory_order_release);
   turn_.store(turn, std::memory_order_release);
-  threads_.WakeAll(turn_);
+  bell_.Ring();
   return Answer::kTaken;
 }
 
 bool ThreadsMigrator::Poll(uint64_t deadline_ns) {
-  CopyChunks(turn_.load(std::memory_order_relaxed));
+  CopyChunks(turn_.load(std::memory_order_relaxed), From::kBeginning);
   uint64_t spins = 0;
   for (uint64_t chunk = 0; chunk < chunk_count_; ++chunk) {
     for (; !IsDone(chunk) && spins < kPatienceSpins; ++spins) Pause();
@@ -143,13 +158,15 @@ void ThreadsMigrator::End() {
   waits_ = false;
 }
 
-void ThreadsMigrator::CopyChunks(uint32_t turn) {
+void ThreadsMigrator::CopyChunks(uint32_t turn, From from) {
   for (;;) {
-    uint64_t seen = unclaimed_.load(std::memory_order_acquire);
+    uint64_t seen = unclaimed_.load(std::memory_order_acquire), chunk;
+    Unclaimed left;
     do {
-      if (seen >> 32 != turn || (seen & 0xffffffff) == 0) return;
-    } while (!unclaimed_.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel));
-    const uint64_t chunk = chunk_count_ - (seen & 0xffffffff);  // rising, as prefetchers like it
+      left = Unclaimed::Of(seen);
+      if (left.turn != turn || left.first == left.end) return;
+      chunk = from == From::kEnd ? --left.end : left.first++;
+    } while (!unclaimed_.compare_exchange_weak(seen, left.word(), std::memory_order_acq_rel));
     CopyChunk(chunk);
     done_[chunk].store(true, std::memory_order_release);
   }

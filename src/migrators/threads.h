@@ -9,7 +9,11 @@
 // Where the kernel copies (CopyFunctions::untouched, filler) it does so under locks that others
 // wait for, with pages pinned that nobody can move meanwhile. So helpers get their CPUs as any
 // other thread does then, rest for a while when something else has run there, and one that is late
-// all the same makes the batch late as a whole.
+// all the same makes the batch late as a whole. The same holds for a helper that has errands, which
+// are such calls, too.
+//
+// The caller takes chunks from the batch's beginning, helpers from its end: so each CPU goes on
+// with what it has had in its caches.
 //
 // Submit, Poll and HoldsAddresses on the mover thread. The folios that were submitted last stay
 // where they are while addresses are held.
@@ -18,6 +22,7 @@
 #include <atomic>
 
 #include "kernel/kernel.h"
+#include "migrators/bell.h"
 #include "migrators/copy_by_kernel.h"
 #include "migrators/crowd.h"
 #include "migrators/migrator.h"
@@ -34,10 +39,11 @@ class ThreadsMigrator final : public Migrator {
   static constexpr uint64_t kChunksMax = 4096;  // of a batch, which is up to 256 MiB then
 
   ThreadsMigrator(CopyFunctions copy, kernel::Kernel& kernel, threads::Threads& threads)
-      : copies_(copy), copy_{copy.large}, kernel_(kernel), threads_(threads) {}
+      : copies_(copy), copy_{copy.large}, kernel_(kernel), threads_(threads), bell_(threads) {}
 
-  // Starts a helper on each of these CPUs (negative: on any); returns how many there are.
-  uint32_t Start(std::span<const int16_t> cpus);
+  // Starts a helper on each of these CPUs (negative: on any), of which the first has the errands,
+  // if any, too; returns how many there are.
+  uint32_t Start(std::span<const int16_t> cpus, Errands* errands);
   // Lets the helpers end, also where something else has taken their CPUs; they are joined by
   // Threads::JoinAll.
   void Stop();
@@ -52,8 +58,9 @@ class ThreadsMigrator final : public Migrator {
   static void HelperBody(void* self);
   void Help();
   void Rest();
+  enum class From : uint8_t { kBeginning, kEnd };
   // Claims and copies chunks of batch `turn` until none is left.
-  void CopyChunks(uint32_t turn);
+  void CopyChunks(uint32_t turn, From from);
   void CopyChunk(uint64_t chunk);
   // For helpers that have claimed chunks. False: not within its time.
   bool AwaitHelpers(uint64_t deadline_ns);
@@ -72,15 +79,17 @@ class ThreadsMigrator final : public Migrator {
   std::atomic<uint32_t> helpers_begun_ = 0;
   std::atomic<int32_t> threads_of_[kHelpersMax] = {};  // ids; 0: not begun
   std::span<const int16_t> cpus_;  // of the helpers, in the order in which they begin
-  // The batch's number in the high half, the count of unclaimed chunks in the low half. Claiming is
-  // one exchange of both, so a helper that comes late cannot claim with the numbers of an older
-  // batch; and nobody reads folios_ who has not claimed.
+  // The batch's number, and the first and the end of the chunks that nobody has claimed
+  // (Unclaimed). Claiming is one exchange of all that, so a helper that comes late cannot claim
+  // with the numbers of an older batch; and nobody reads folios_ who has not claimed.
   std::atomic<uint64_t> unclaimed_ = 0;
   std::atomic<uint32_t> copying_ = 0;  // helpers that may have claimed a chunk
-  threads::Word turn_ = 0;             // changes with every batch, and to stop
+  std::atomic<uint32_t> turn_ = 0;     // changes with every batch
   uint32_t turn_at_start_ = 0;
+  Bell bell_;  // with every batch, and to stop
+  Errands* errands_ = nullptr;
   std::atomic<uint64_t> cpu_ns_ = 0;
-  std::atomic<bool> stop_ = false;
+  threads::Word stop_ = 0;
   std::atomic<bool> done_[kChunksMax] = {};
   bool waits_ = false;       // for Poll
   std::span<Folio> folios_;  // helpers read addresses and lengths

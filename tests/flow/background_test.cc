@@ -15,14 +15,6 @@ using namespace std::chrono_literals;
 
 class Pipeline : public Flow {
  protected:
-  // The pipeline's thread, and no helper that copies: one that is kept from its CPU keeps the
-  // places of its batch, and then nothing is filled ahead there, as happens where the tests have
-  // company.
-  Job WithThread() {
-    Job job = world_.WithHelper();
-    job.engines[0].count = 1;
-    return job;
-  }
   // Whoever maps places for a job takes them back.
   void ExpectNothingKept() {
     EXPECT_EQ(world_.engine->background, nullptr);
@@ -35,7 +27,7 @@ TEST_F(Pipeline, MovesAllAndFillsAheadWhatComesLater) {
   const Range range = world_.MapFilled(kSlots * kPagesPerHuge);
   const auto before = world_.Frames(range);
   const uint64_t free_before = world_.model.FreePages(Node{0});
-  const JobResult& result = world_.Run(WithThread());
+  const JobResult& result = world_.Run(world_.WithHelper());
   EXPECT_EQ(result.pages_moved, kSlots * kPagesPerHuge);
   EXPECT_TRUE(world_.Relocated(range, before));
   // The first batch in each of three places has nothing ready, nor have the last; nor has one
@@ -49,7 +41,7 @@ TEST_F(Pipeline, MovesAllAndFillsAheadWhatComesLater) {
 TEST_F(Pipeline, MovesHugePagesWhole) {
   const Range range = world_.MapFilledHuge(12);
   const auto before = world_.Frames(range);
-  const JobResult& result = world_.Run(WithThread());
+  const JobResult& result = world_.Run(world_.WithHelper());
   EXPECT_EQ(result.moved_huge, range.length / kPageBytes);
   EXPECT_TRUE(world_.Relocated(range, before));
   EXPECT_GT(result.pages_filled_ahead, 0u);
@@ -64,15 +56,15 @@ TEST_F(Pipeline, FollowsTheTargetNodeAndTheKindOfPages) {
     world_.MapFilled(5 * kPagesPerHuge);
     world_.MapFilledHuge(3);
   }
-  const JobResult& result = world_.Run(WithThread());
+  const JobResult& result = world_.Run(world_.WithHelper());
   EXPECT_EQ(result.pages_moved, 4 * 8 * kPagesPerHuge);
   EXPECT_EQ(result.pages_not_moved, 0u);
-  EXPECT_EQ(world_.Run(WithThread()).pages_moved, 4 * 8 * kPagesPerHuge);
+  EXPECT_EQ(world_.Run(world_.WithHelper()).pages_moved, 4 * 8 * kPagesPerHuge);
 }
 
 TEST_F(Pipeline, FillsNothingAheadOnTheWrongNode) {
   world_.MapFilled(8 * kPagesPerHuge);
-  Job job = WithThread();
+  Job job = world_.WithHelper();
   job.placement.same = false;
   for (int16_t& target : job.placement.target_of) target = 1;
   EXPECT_EQ(world_.Run(job).pages_moved, 8 * kPagesPerHuge);
@@ -88,11 +80,11 @@ TEST_F(Pipeline, LeavesNothingOfOneNodeToBatchesForAnother) {
   for (int i = 0; i < 3; ++i) world_.MapFilled(10);
   world_.model.SetLocalNode(Node{1});
   world_.MapFilled(2 * kPagesPerHuge);
-  const JobResult& result = world_.Run(WithThread());
+  const JobResult& result = world_.Run(world_.WithHelper());
   EXPECT_EQ(result.pages_moved, 14 * kPagesPerHuge + 30);
 }
 
-// Wherever the thread may be at work a change of rights takes the mover long: it is faster by
+// Wherever the helper may be at work a change of rights takes the mover long: it is faster by
 // itself, which four batches with, and four without, twice, have shown.
 TEST_F(Pipeline, IsLeftWhereItDoesNotPay) {
   constexpr uint64_t kSlots = 24;
@@ -107,13 +99,13 @@ TEST_F(Pipeline, IsLeftWhereItDoesNotPay) {
     if (so_far.batches == 20) kept = free_before - world_.model.FreePages(Node{0});
     return Next::kGoOn;
   };
-  const JobResult& result = world_.Run(WithThread());
+  const JobResult& result = world_.Run(world_.WithHelper());
   EXPECT_EQ(result.pages_moved, kSlots * kPagesPerHuge);
   EXPECT_EQ(result.batches_alone, 8u + kSlots - 16);
   EXPECT_LT(kept, kPagesPerHuge) << "what was filled ahead is still there";
   EXPECT_TRUE(world_.Relocated(range, before));
   world_.recorder.ask = nullptr;
-  EXPECT_EQ(world_.Run(WithThread()).batches_alone, kSlots) << "that is known by now";
+  EXPECT_EQ(world_.Run(world_.WithHelper()).batches_alone, kSlots) << "that is known by now";
   EXPECT_EQ(world_.model.FreePages(Node{0}), free_before);
   ExpectNothingKept();
 }
@@ -128,13 +120,13 @@ TEST_F(Pipeline, BatchesThatMoveNothingTellNothing) {
     any_alone = any_alone || world_.engine->batch.alone;
     return Next::kGoOn;
   };
-  EXPECT_EQ(world_.Run(WithThread()).pages_moved, 2 * kPagesPerHuge);
+  EXPECT_EQ(world_.Run(world_.WithHelper()).pages_moved, 2 * kPagesPerHuge);
   EXPECT_EQ(world_.recorder.Count(shared, Why::kShared), shared.length / kPageBytes);
   EXPECT_FALSE(any_alone);
 }
 
-// The thread loses its CPU while it fills, for longer than the mover has patience.
-TEST_F(Pipeline, GoesOnWithoutAThreadThatDoesNotComeBack) {
+// The helper loses its CPU while it fills, for longer than the mover has patience.
+TEST_F(Pipeline, GoesOnWithoutAHelperThatDoesNotComeBack) {
   world_.MapFilled(12 * kPagesPerHuge);
   const pid_t mover = gettid();
   std::atomic<bool> kept = false, go_on = false;

@@ -102,11 +102,8 @@ class ModelKernel final : public Kernel {
   uint64_t ThreadCpuNs() override;
   void PinThread() override { pinned_ = true; }
   void UnpinThread() override { pinned_ = false; }
-  void RunOn(int32_t) override {}
-  void BecomeHelper(int32_t) override {
-    if (before_helper_) before_helper_();
-    ++helpers_, ++helpers_held_;
-  }
+  void RunOn(int32_t) override { BeginHelper(); }
+  void BecomeHelper(int32_t) override { BeginHelper(); }
   // Called on each helper before it begins. Set before the job.
   void SetBeforeHelper(std::function<void()> before) { before_helper_ = std::move(before); }
   void LetHelperRun(int32_t) override { --helpers_held_; }
@@ -119,6 +116,10 @@ class ModelKernel final : public Kernel {
   uint64_t kept_off() const { return kept_off_; }  // CPUs that the mover leaves to others
 
  private:
+  void BeginHelper() {
+    if (before_helper_) before_helper_();
+    ++helpers_, ++helpers_held_;
+  }
   Errno CopyOwnPage(uint64_t target, uint64_t source);  // the lock is held
   Errno CopyToChild(int userfault, uint64_t target, uint64_t source);
   Errno CollapseHere(uint64_t slot);
