@@ -87,8 +87,8 @@ class TrialMemory {
   bool ready_ = false;
 };
 
-// The plain way has the doubt on its side: what the kernel copies takes the caches twice. kAuto:
-// there is no memory to try it.
+// The doubt is against what goes through a buffer, because it takes the caches twice. kAuto: there
+// is no memory to try it.
 CopyThrough Fastest(Engine& engine) {
   TrialMemory memory(engine);
   if (!memory.ready()) return CopyThrough::kAuto;
@@ -97,7 +97,7 @@ CopyThrough Fastest(Engine& engine) {
   for (const CopyThrough way : kWays) {
     Use(engine, way);
     uint64_t took_ns = memory.ShortestNs(way);
-    if (way == CopyThrough::kProgram) took_ns = took_ns / 4 * 3;
+    if (ReadsByKernel(way) && took_ns != UINT64_MAX) took_ns += took_ns / 3;
     if (took_ns >= shortest_ns) continue;
     shortest_ns = took_ns;
     fastest = way;
