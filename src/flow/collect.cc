@@ -267,15 +267,17 @@ bool Collector::CutPiece(Piece* piece, uint64_t most) {
 void Collector::CutToPace(Piece* piece) const {
   const uint64_t start = piece->range.start, pages = piece->range.length / kPageBytes;
   Budget& budget = engine_.budget;
-  for (uint64_t i = 0, last = pages; i < pages; ++i) {
+  for (uint64_t i = 0, last = pages, end; i < pages; i = end) {
+    end = RunEnd(piece->source, i, RunEnd(piece->target, i, pages, piece->target[i]),
+                 piece->source[i]);
     if (piece->target[i] < 0 && piece->target[i] != Piece::kAnywhere) continue;
     const bool seen = last < pages && piece->source[i] == piece->source[last] &&
                       piece->target[i] == piece->target[last];
     last = i;
     if (seen) continue;
     budget.UsePair(piece->source[i], piece->target[i]);
-    const uint64_t end = piece->huge ? start + budget.HugeBytes() : budget.EndOfSmall(start);
-    if (end < piece->range.end()) piece->range.length = end - start;
+    const uint64_t most = piece->huge ? start + budget.HugeBytes() : budget.EndOfSmall(start);
+    if (most < piece->range.end()) piece->range.length = most - start;
   }
 }
 
@@ -305,16 +307,19 @@ int16_t Collector::TargetOf(int32_t node, int16_t of_spread) const {
 kernel::Errno Collector::FindTargets(Piece* piece, uint64_t regions) {
   const uint64_t pages = piece->range.length / kPageBytes;
   const uint64_t step = piece->huge ? kPagesPerHuge : 1;
-  for (uint64_t i = 0; i < pages; ++i) piece->target[i] = Piece::kAbsent, piece->source[i] = -1;
+  SetRun(piece->target, 0, pages, Piece::kAbsent);
+  SetRun(piece->source, 0, pages, int16_t{-1});
   uint64_t asked = 0;
   for (uint64_t k = 0; k < regions; ++k) {
     const auto& region = engine_.regions[k];
+    if (region.start >= piece->range.end()) break;
     const bool cut = !piece->huge && (region.categories & kPageHuge) != 0;
-    for (uint64_t at = region.start; at < region.end && at < piece->range.end(); at += kPageBytes) {
-      const uint64_t i = (at - piece->range.start) / kPageBytes;
-      piece->target[i] = cut ? Piece::kCutHuge : Piece::kAnywhere;
-      if (!cut && i % step == 0) engine_.addresses[asked++] = at;
-    }
+    const uint64_t first = (region.start - piece->range.start) / kPageBytes;
+    const uint64_t whole = (region.end - piece->range.start) / kPageBytes;
+    const uint64_t end = whole < pages ? whole : pages;
+    SetRun(piece->target, first, end, cut ? Piece::kCutHuge : Piece::kAnywhere);
+    for (uint64_t i = RoundUp(first, step); !cut && i < end; i += step)
+      engine_.addresses[asked++] = piece->range.start + i * kPageBytes;
   }
   const Placement& placement = engine_.job->placement;
   if (asked == 0 || (placement.same && placement.node_count <= 1)) {
@@ -328,11 +333,9 @@ kernel::Errno Collector::FindTargets(Piece* piece, uint64_t regions) {
   for (uint64_t k = 0; k < asked; ++k) {
     const int16_t target = TargetOf(engine_.nodes[k], of_spread);
     const uint64_t i = (engine_.addresses[k] - piece->range.start) / kPageBytes;
-    for (uint64_t j = i; j < i + step; ++j) {
-      piece->target[j] = target;
-      piece->source[j] =
-          engine_.nodes[k] < 0 ? int16_t{-1} : static_cast<int16_t>(engine_.nodes[k]);
-    }
+    SetRun(piece->target, i, i + step, target);
+    SetRun(piece->source, i, i + step,
+           engine_.nodes[k] < 0 ? int16_t{-1} : static_cast<int16_t>(engine_.nodes[k]));
   }
   CutToPace(piece);
   for (uint64_t k = 0; k < asked; ++k)

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "flow/engine.h"
+#include "flow/runs.h"
 
 namespace drover::flow {
 
@@ -25,15 +26,18 @@ struct Piece {
 
   // The node of the first page that goes to `to`.
   int16_t SourceFor(int16_t to) const {
-    uint64_t i = 0;
-    while (i < range.length / kPageBytes && target[i] != to) ++i;
-    return i < range.length / kPageBytes ? source[i] : int16_t{-1};
+    const uint64_t pages = range.length / kPageBytes, i = FindNext(target, 0, pages, to);
+    return i < pages ? source[i] : int16_t{-1};
   }
   // The node of all of them; negative: they are on several.
   int16_t OnlySourceFor(int16_t to) const {
     const int16_t first = SourceFor(to);
-    for (uint64_t i = 0; i < range.length / kPageBytes; ++i)
-      if (target[i] == to && source[i] != first) return -1;
+    const uint64_t pages = range.length / kPageBytes;
+    for (uint64_t i = FindNext(target, 0, pages, to), end; i < pages;
+         i = FindNext(target, end, pages, to)) {
+      end = RunEnd(target, i, pages, to);
+      if (RunEnd(source, i, end, first) != end) return -1;
+    }
     return first;
   }
 };

@@ -100,4 +100,11 @@ bool ControlBlocks::Holds(uint64_t page) const {
   return false;
 }
 
+// (One pass over all of them, for a batch: few threads are the rule.)
+bool ControlBlocks::HoldsAny(Range range) const {
+  for (uint32_t i = 0; i < count_ && blocks_[i].first < range.end(); ++i)
+    if (blocks_[i].last >= range.start) return true;
+  return false;
+}
+
 }  // namespace drover::flow

@@ -41,6 +41,7 @@ class ControlBlocks {
   [[nodiscard]] kernel::Errno Find(kernel::Kernel& kernel, const ControlBlockLayout& layout,
                                    YoungThreads* young);
   bool Holds(uint64_t page) const;
+  bool HoldsAny(Range range) const;  // a page of it
   // Is this a thread without a robust list, and no kernel worker of io_uring? Also true of a thread
   // that was made a moment ago.
   // `pid` 0: of the calling process.

@@ -1,6 +1,7 @@
 #include "flow/events.h"
 #include "flow/phases.h"
 #include "flow/precopy.h"
+#include "flow/runs.h"
 #include "flow/targets.h"
 
 namespace drover::flow {
@@ -8,12 +9,6 @@ namespace {
 
 using migrators::Answer;
 using migrators::Folio;
-
-bool AllIsolated(const Batch& batch, uint64_t first, uint64_t count) {
-  for (uint64_t i = first; i < first + count; ++i)
-    if (batch.state[i] != PageState::kIsolated) return false;
-  return true;
-}
 
 // The isolated folios. A huge page of which a part was dropped or has not come out is no folio any
 // more: its isolated pages are copied here and now.
@@ -25,7 +20,7 @@ uint64_t ListFolios(Engine& engine) {
   for (uint64_t first = 0; first < batch.page_count; first += step) {
     const uint64_t source = batch.area + first * kPageBytes;
     const uint64_t target = batch.pool + first * kPageBytes;
-    if (AllIsolated(batch, first, step)) {
+    if (RunEnd(batch.state, first, first + step, PageState::kIsolated) == first + step) {
       engine.folios[count++] = {source, target, step * kPageBytes, false, batch.fills};
       continue;
     }
@@ -143,8 +138,9 @@ void Gather(Engine& engine, Slot& slot, std::span<Folio> folios) {
     if (!mine[i].copied) tally.fallen_back += batch.folio_pages();
     all = all && mine[i].copied;
     const uint64_t first = PageOf(batch, mine[i]);
-    for (uint64_t k = first; mine[i].copied && k < first + batch.folio_pages(); ++k)
-      batch.copied_by[k] = static_cast<uint8_t>(slot.holder.kind);
+    if (mine[i].copied)
+      SetRun(batch.copied_by, first, first + batch.folio_pages(),
+             static_cast<uint8_t>(slot.holder.kind));
   }
   if (!all) ++tally.failed;
   (void)Settle(engine, slot.holder);
@@ -207,6 +203,9 @@ void CopyOne(Engine& engine, Folio& folio, uint32_t* tries_left) {
 // By the CPU, what nobody has copied: in runs, and then what those have left.
 void CopyLeft(Engine& engine, std::span<Folio> folios) {
   const Batch& batch = engine.batch;
+  bool all_copied = true;
+  for (const Folio& folio : folios) all_copied &= folio.copied;
+  if (all_copied) return;
   for (uint64_t first = 0, end; first < folios.size(); first = end) {
     for (end = first; end < folios.size() && IsLeft(batch, folios[end]) &&
                       folios[end].absent == folios[first].absent;
@@ -225,6 +224,7 @@ void CopyLeft(Engine& engine, std::span<Folio> folios) {
 
 // Whether what was made has come to its node.
 void CheckAllFilled(Engine& engine, std::span<const Folio> folios) {
+  if (engine.job->placement.node_count <= 1) return;
   const Batch& batch = engine.batch;
   for (uint64_t k = 0; k < folios.size();) {
     const uint64_t first = PageOf(batch, folios[k]);
@@ -263,12 +263,16 @@ void Copy(Engine& engine) {
 
 void TallyCopies(Engine& engine) {
   const Batch& batch = engine.batch;
-  for (uint64_t i = 0; i < batch.page_count; ++i) {
-    if (batch.state[i] != PageState::kRemapped) continue;
-    if (batch.copied_by[i] == Batch::kByCpu)
-      ++engine.result->pages_by_cpu;
-    else
-      ++engine.result->engines[batch.copied_by[i]].pages;
+  const uint64_t count = batch.page_count;
+  const auto next = [&](uint64_t at) {
+    return FindNext(batch.state, at, count, PageState::kRemapped);
+  };
+  for (uint64_t i = next(0), end; i < count; i = next(end)) {
+    const uint8_t by = batch.copied_by[i];
+    end = RunEnd(batch.copied_by, i, RunEnd(batch.state, i, count, PageState::kRemapped), by);
+    uint64_t& pages =
+        by == Batch::kByCpu ? engine.result->pages_by_cpu : engine.result->engines[by].pages;
+    pages += end - i;
   }
   for (uint32_t i = 0; i < engine.slot_count; ++i) {
     const auto kind = engine.slots[i].holder.kind;

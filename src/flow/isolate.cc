@@ -2,6 +2,7 @@
 #include "flow/events.h"
 #include "flow/fork_guard.h"
 #include "flow/phases.h"
+#include "flow/runs.h"
 #include "flow/waits.h"
 
 namespace drover::flow {
@@ -14,6 +15,11 @@ void SortOut(Batch& batch, uint64_t i, Why why) {
   if (batch.state[i] != PageState::kWanted) return;
   batch.state[i] = PageState::kRefused;
   batch.why[i] = why;
+}
+
+void SortOutAll(Batch& batch, uint64_t first, uint64_t end, Why why) {
+  for (uint64_t i; (i = FindNext(batch.state, first, end, PageState::kWanted)) < end; first = i)
+    SortOut(batch, i, why);
 }
 
 // A wanted page that the scan does not show is gone, or was swapped out since it was collected.
@@ -52,43 +58,43 @@ bool LookAgain(Engine& engine) {
     if (last) break;
     const uint64_t end = (engine.regions[k].end - batch.live.start) / kPageBytes;
     const bool huge = (engine.regions[k].categories & kernel::kPageHuge) != 0;
-    for (; at < end; ++at)
-      if (huge != batch.huge && (batch.huge || RuleHolds(Rule::kWholeHugePages)))
-        SortOut(batch, at, Why::kUnstable);
+    if (huge != batch.huge && (batch.huge || RuleHolds(Rule::kWholeHugePages)))
+      for (; at < end; ++at) SortOut(batch, at, Why::kUnstable);
+    at = end;
   }
   return true;
 }
 
 // A huge page goes whole or not at all.
 void KeepHugeWhole(Batch& batch) {
-  for (uint64_t slot = 0; batch.huge && slot < batch.page_count; slot += kPagesPerHuge)
-    for (uint64_t i = slot; i < slot + kPagesPerHuge; ++i) {
-      if (batch.state[i] == PageState::kWanted) continue;
-      for (uint64_t k = slot; k < slot + kPagesPerHuge; ++k)
-        SortOut(batch, k, batch.state[i] == PageState::kRefused ? batch.why[i] : Why::kUnstable);
-      break;
-    }
+  for (uint64_t slot = 0; batch.huge && slot < batch.page_count; slot += kPagesPerHuge) {
+    const uint64_t end = slot + kPagesPerHuge,
+                   i = RunEnd(batch.state, slot, end, PageState::kWanted);
+    const bool refused = i < end && batch.state[i] == PageState::kRefused;
+    SortOutAll(batch, slot, i < end ? end : slot, refused ? batch.why[i] : Why::kUnstable);
+  }
 }
 
 // Sorts out what would refuse inside the window, where every refusal costs.
 void SortWanted(Engine& engine) {
   Batch& batch = engine.batch;
   const kernel::PageEntry* entries = engine.entries;
+  // (Wanted pages are where they were when the table was filled.)
+  const bool any_block =
+      RuleHolds(Rule::kControlBlocks) && engine.control_blocks.HoldsAny(batch.live);
   for (uint64_t i = 0; i < batch.page_count; ++i) {
     if (batch.state[i] != PageState::kWanted) continue;
     if (engine.marks.Has(batch.address[i])) SortOut(batch, i, Why::kDiscarding);
     if (RuleHolds(Rule::kSortShared) && entries[i].present() && !entries[i].exclusive())
       SortOut(batch, i, Why::kShared);
-    if (RuleHolds(Rule::kControlBlocks) && engine.control_blocks.Holds(batch.address[i]))
+    if (any_block && engine.control_blocks.Holds(batch.address[i]))
       SortOut(batch, i, Why::kControlBlock);
   }
   KeepHugeWhole(batch);
 }
 
 bool AnyWanted(const Batch& batch) {
-  for (uint64_t i = 0; i < batch.page_count; ++i)
-    if (batch.state[i] == PageState::kWanted) return true;
-  return false;
+  return FindNext(batch.state, 0, batch.page_count, PageState::kWanted) < batch.page_count;
 }
 
 // Where the area holds pages of its own, an application's mlockall has filled it, or freeing the
@@ -151,11 +157,11 @@ Why WhyOf(Errno error) {
   }
 }
 
-// Is every page of the folio at `at` still wanted? An event may have taken a part of it out.
-bool FolioWanted(const Batch& batch, uint64_t at) {
-  for (uint64_t i = at; i < at + batch.folio_pages(); ++i)
-    if (batch.state[i] != PageState::kWanted) return false;
-  return true;
+// Where the run of folios from `at` ends of which every page is still wanted. (An event may have
+// taken a part of one out.)
+uint64_t WantedEnd(const Batch& batch, uint64_t at) {
+  const uint64_t end = RunEnd(batch.state, at, batch.page_count, PageState::kWanted);
+  return end - (end - at) % batch.folio_pages();
 }
 
 void NoteRefusal(Batch& batch, uint64_t at, Errno error) {
@@ -173,16 +179,16 @@ void MoveOut(Engine& engine) {
   Batch& batch = engine.batch;
   const uint64_t step = batch.folio_pages();
   for (uint64_t at = 0; at < batch.page_count && !RefusedEnough(batch);) {
-    if (!FolioWanted(batch, at)) {
+    const uint64_t end = WantedEnd(batch, at);
+    if (end == at) {
       at += step;
       continue;
     }
-    uint64_t end = at + step;
-    while (end < batch.page_count && FolioWanted(batch, end)) end += step;
     const auto answer = engine.kernel.Move(
         batch.area + at * kPageBytes, batch.live.start + at * kPageBytes, (end - at) * kPageBytes);
     if (answer.error == Errno::kOk) {
-      for (; at < end; ++at) batch.state[at] = PageState::kIsolated;
+      SetRun(batch.state, at, end, PageState::kIsolated);
+      at = end;
       NoteAway(engine);
       continue;
     }
@@ -260,7 +266,7 @@ void Isolate(Engine& engine) {
   MarkOpened(engine);
   MoveOut(engine);
   KeepHugeWhole(batch);
-  for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, Why::kNotTried);
+  SortOutAll(batch, 0, batch.page_count, Why::kNotTried);
   engine.lock.Unlock();
   // Waits for everybody who is writing to these pages through /proc/PID/mem or ptrace right now.
   if (RuleHolds(Rule::kBarrier)) {

@@ -3,6 +3,7 @@
 #include "flow/again.h"
 #include "flow/flow.h"
 #include "flow/kernel_path.h"
+#include "flow/runs.h"
 #include "flow/table.h"
 #include "flow/unlike.h"
 #include "flow/untouched.h"
@@ -22,16 +23,16 @@ bool Curable(Why why) {
 }  // namespace
 
 void PieceMover::Move() {
-  for (uint64_t i = 0; i < pages(); ++i) {
+  for (uint64_t i = 0, end; i < pages(); i = end) {
+    const int16_t target = piece.target[i];
+    end = RunEnd(piece.target, i, pages(), target);
     const uint64_t address = piece.range.start + i * kPageBytes;
-    if (piece.target[i] == Piece::kThereAlready)
-      Book(engine_, address, 1, -1, Outcome::kAlreadyThere, Why::kNone);
-    if (piece.target[i] == Piece::kCutHuge)
-      Book(engine_, address, 1, -1, Outcome::kNotMoved, Why::kPartOfHuge);
-    if (piece.target[i] != Piece::kAnywhere && piece.target[i] < 0) continue;
-    bool seen = false;  // few targets: look back
-    for (uint64_t k = 0; k < i && !seen; ++k) seen = piece.target[k] == piece.target[i];
-    if (!seen) MoveTo(piece.target[i]);
+    if (target == Piece::kThereAlready)
+      Book(engine_, address, end - i, -1, Outcome::kAlreadyThere, Why::kNone);
+    if (target == Piece::kCutHuge)
+      Book(engine_, address, end - i, -1, Outcome::kNotMoved, Why::kPartOfHuge);
+    if (target != Piece::kAnywhere && target < 0) continue;
+    if (FindNext(piece.target, 0, i, target) == i) MoveTo(target);  // few targets: look back
   }
 }
 
@@ -50,7 +51,8 @@ void PieceMover::MoveTo(int16_t target) {
     piece.not_own = Why::kOverBudget;
   if (engine_.time_is_up) piece.not_own = Why::kTimeIsUp;
   const Why cause = piece.not_own != Why::kNone ? piece.not_own : Why::kOwnPathRefused;
-  for (uint64_t i = 0; i < pages(); ++i) state_[i] = PageState::kRefused, why_[i] = cause;
+  SetRun(state_, 0, pages(), PageState::kRefused);
+  SetRun(why_, 0, pages(), cause);
   if (own_path && piece.not_own == Why::kNone) {
     if (engine_.job->plan_only)
       Predict(target);
@@ -84,18 +86,20 @@ void PieceMover::TryOwnPath(int16_t target) {
     --engine_.mend_pieces_left;
     MendAfterFork();
   }
-  for (uint64_t i = 0; i < pages(); ++i) why_[i] = Why::kNotTried;
+  SetRun(why_, 0, pages(), Why::kNotTried);
   if (engine_.job->unshare || !RuleHolds(Rule::kKeepShared)) Unshare(target);
   bool refused_too = false;
   for (int window = 1; window <= kWindowsPerPieceMax; ++window) {
     const bool going_on = MoveThoseLeft(target, refused_too, mended);
     bool untried = false, curable = false, busy = false, rights = false;
-    for (uint64_t i = 0; i < pages(); ++i) {
-      if (piece.target[i] != target) continue;
-      untried = untried || why_[i] == Why::kNotTried;
-      curable = curable || Curable(why_[i]);
-      busy = busy || why_[i] == Why::kBusy;
-      rights = rights || why_[i] == Why::kRights;
+    for (uint64_t i = 0, end; i < pages(); i = end) {
+      const Why why = why_[i];
+      end = RunEnd(why_, i, pages(), why);
+      if (FindNext(piece.target, i, end, target) == end) continue;
+      untried = untried || why == Why::kNotTried;
+      curable = curable || Curable(why);
+      busy = busy || why == Why::kBusy;
+      rights = rights || why == Why::kRights;
     }
     if (rights) BookUnlike(target);
     if (busy) engine_.mend_pieces_left = kPiecesMendedAfterBusy;
@@ -146,14 +150,24 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
   if (engine_.helpers_trial.Note(wanted, batch.window.pages, engine_.kernel.NowNs() - begin_ns) &&
       engine_.background != nullptr)
     engine_.background->Empty();
-  for (uint64_t i = 0; i < pages(); ++i) {
-    if (batch.state[i] == PageState::kNotWanted) continue;
-    state_[i] = batch.state[i] == PageState::kWanted ? PageState::kRefused : batch.state[i];
-    why_[i] = batch.state[i] == PageState::kWanted ? Why::kOwnPathRefused : batch.why[i];
-    if (state_[i] != PageState::kRefused && state_[i] != PageState::kRestored) why_[i] = Why::kNone;
-    if (piece.huge && state_[i] == PageState::kRemapped) ++engine_.result->moved_huge;
-  }
+  TakeOver(batch);
   return going_on;
+}
+
+// What the batch has come to.
+void PieceMover::TakeOver(const Batch& batch) {
+  for (uint64_t i = 0, end; i < pages(); i = end) {
+    const PageState state = batch.state[i];
+    end = RunEnd(batch.state, i, pages(), state);
+    if (state == PageState::kNotWanted) continue;
+    const bool untouched = state == PageState::kWanted;
+    SetRun(state_, i, end, untouched ? PageState::kRefused : state);
+    if (state == PageState::kRefused || state == PageState::kRestored)
+      for (uint64_t k = i; k < end; ++k) why_[k] = batch.why[k];
+    else
+      SetRun(why_, i, end, untouched ? Why::kOwnPathRefused : Why::kNone);
+    if (piece.huge && state == PageState::kRemapped) engine_.result->moved_huge += end - i;
+  }
 }
 
 // One page has been refused for a lock or key of its mapping: so will the others be.
@@ -216,10 +230,10 @@ void PieceMover::Settle(int16_t target) {
       ++i;
       continue;
     }
-    uint64_t end = i + 1;  // pages of one fate are booked together
-    while (end < pages() && piece.target[end] == target && state_[end] == state_[i] &&
-           why_[end] == why_[i])
-      ++end;
+    // Pages of one fate are booked together.
+    uint64_t end = RunEnd(piece.target, i, pages(), target);
+    end = RunEnd(state_, i, end, state_[i]);
+    end = RunEnd(why_, i, end, why_[i]);
     const uint64_t address = piece.range.start + i * kPageBytes, count = end - i;
     if (state_[i] == PageState::kRemapped) {
       engine_.result->moved_own_path += count;

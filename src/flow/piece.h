@@ -31,6 +31,7 @@ class PieceMover {
   // that refused and may move now. Where they were not `mended` few refusals are enough to know.
   // False: the job ends here.
   bool MoveThoseLeft(int16_t target, bool refused_too, bool mended);
+  void TakeOver(const Batch& batch);
   void BookUnlike(int16_t target);
   // What TryOwnPath would come to, by what the page table says.
   void Predict(int16_t target);

@@ -1,5 +1,6 @@
 #include "flow/phases.h"
 #include "flow/reuse.h"
+#include "flow/runs.h"
 #include "flow/targets.h"
 
 namespace drover::flow {
@@ -11,13 +12,6 @@ void Refuse(Batch& batch, uint64_t first, uint64_t count, Why why) {
       batch.state[i] = PageState::kRefused;
       batch.why[i] = why;
     }
-}
-
-// The run of wanted pages that starts at `first`.
-uint64_t WantedEnd(const Batch& batch, uint64_t first) {
-  uint64_t end = first;
-  while (end < batch.page_count && batch.state[end] == PageState::kWanted) ++end;
-  return end;
 }
 
 // The CPU, or a hypervisor with page tables of its own, comes to know a page at the first touch by
@@ -35,10 +29,13 @@ void Prepare(Engine& engine) {
   const Batch& batch = engine.batch;
   ReadyPool(engine, batch.pool);
   FreeUnwanted(engine);
-  for (uint64_t first = 0; first < batch.page_count;) {
-    const uint64_t end = WantedEnd(batch, first);
-    if (end > first) FillTargets(engine, batch.pool, first, end - first, Refuse);
-    first = end > first ? end : first + 1;
+  const uint64_t count = batch.page_count;
+  const auto next = [&](uint64_t at) {
+    return FindNext(batch.state, at, count, PageState::kWanted);
+  };
+  for (uint64_t first = next(0), end; first < count; first = next(end)) {
+    end = RunEnd(batch.state, first, count, PageState::kWanted);
+    FillTargets(engine, batch.pool, first, end - first, Refuse);
   }
   // (What is copied ahead is touched by that.)
   if (engine.budget.is_limited() && !batch.precopied && !batch.fills) TouchTargets(batch);

@@ -1,6 +1,7 @@
 #include "flow/put_back.h"
 
 #include "flow/events.h"
+#include "flow/runs.h"
 #include "flow/table.h"
 
 namespace drover::flow {
@@ -19,7 +20,7 @@ class Ladder {
   // Moves target pages [at, end) in; what the page table says has arrived is marked.
   Errno MoveRun(uint64_t at, uint64_t end);
   Errno MoveBack(uint64_t at, uint64_t end);
-  uint64_t RunEnd(uint64_t at, uint64_t last) const;
+  uint64_t EndOf(uint64_t at, uint64_t last) const;
   bool Holds(uint64_t page) const;
   // The last rungs, for one page and from its original: the target has been given up.
   void RestoreOriginal(uint64_t at);
@@ -34,12 +35,12 @@ class Ladder {
 };
 
 // A run: isolated pages whose live addresses and targets follow one another.
-uint64_t Ladder::RunEnd(uint64_t at, uint64_t last) const {
-  uint64_t end = at + 1;
-  while (end < last && batch_.state[end] == PageState::kIsolated &&
-         batch_.address[end] == batch_.address[end - 1] + kPageBytes &&
-         batch_.side[end] == batch_.side[at])
-    ++end;
+uint64_t Ladder::EndOf(uint64_t at, uint64_t last) const {
+  uint64_t end = RunEnd(batch_.state, at, last, PageState::kIsolated);
+  end = RunEnd(batch_.side, at, end, batch_.side[at]);
+  const uint64_t start = batch_.address[at] - at * kPageBytes;
+  for (uint64_t i = at + 1; i < end; ++i)
+    if (batch_.address[i] != start + i * kPageBytes) return i;
   return end;
 }
 
@@ -54,7 +55,7 @@ Errno Ladder::MoveRun(uint64_t at, uint64_t end) {
   const auto answer =
       engine_.kernel.Move(batch_.address[at], PoolPage(at), (end - at) * kPageBytes);
   if (answer.error == Errno::kOk) {
-    for (uint64_t i = at; i < end; ++i) batch_.state[i] = PageState::kRemapped;
+    SetRun(batch_.state, at, end, PageState::kRemapped);
     return Errno::kOk;
   }
   const uint64_t believed = at + answer.bytes / kPageBytes;
@@ -88,7 +89,7 @@ Errno Ladder::MoveBack(uint64_t at, uint64_t end) {
 
 void Ladder::Climb(uint64_t at, uint64_t last) {
   while (batch_.state[at] == PageState::kIsolated) {
-    const uint64_t run_end = RunEnd(at, last);
+    const uint64_t run_end = EndOf(at, last);
     const bool has_target = batch_.side[at] != Side::kNone;
     Errno error = has_target ? MoveRun(at, run_end) : MoveBack(at, run_end);
     if (batch_.state[at] != PageState::kIsolated) return;
@@ -164,8 +165,10 @@ bool Ladder::CopyOrDrop(uint64_t at) {
 
 void PutBack(Engine& engine, uint64_t first, uint64_t last) {
   Ladder ladder(engine);
-  for (uint64_t at = first; at < last; ++at)
-    if (engine.batch.state[at] == PageState::kIsolated) ladder.Climb(at, last);
+  const auto next = [&](uint64_t at) {
+    return FindNext(engine.batch.state, at, last, PageState::kIsolated);
+  };
+  for (uint64_t at = next(first); at < last; at = next(at + 1)) ladder.Climb(at, last);
 }
 
 }  // namespace drover::flow

@@ -2,6 +2,7 @@
 #include "flow/events.h"
 #include "flow/phases.h"
 #include "flow/put_back.h"
+#include "flow/runs.h"
 #include "flow/waits.h"
 
 namespace drover::flow {
@@ -15,10 +16,13 @@ void CloseWindow(Engine& engine) {
   const uint64_t closed_ns = engine.kernel.NowNs();
   window.closed_cycles = Cycles();
   window.pages = 0;
-  for (uint64_t i = 0; i < batch.page_count; ++i)
-    if (batch.state[i] == PageState::kRemapped || batch.state[i] == PageState::kRestored ||
-        batch.state[i] == PageState::kDropped)
-      ++window.pages;
+  for (uint64_t i = 0, end; i < batch.page_count; i = end) {
+    const PageState state = batch.state[i];
+    end = RunEnd(batch.state, i, batch.page_count, state);
+    const bool was_away = state == PageState::kRemapped || state == PageState::kRestored ||
+                          state == PageState::kDropped;
+    window.pages += was_away ? end - i : 0;
+  }
   window.length_ns = closed_ns - window.opened_ns;
   window.opened_ns = 0;
   if (window.pages > 0) engine.result->windows.Add(window.length_ns);

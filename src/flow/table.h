@@ -3,6 +3,7 @@
 
 #include "flow/background.h"
 #include "flow/reuse.h"
+#include "flow/runs.h"
 
 namespace drover::flow {
 
@@ -102,13 +103,13 @@ void FillTable(Engine& engine, const BatchPlace& place, const Wanted& wanted) {
   Batch& batch = engine.batch;
   engine.lock.Lock();
   batch.page_count = place.live.length / kPageBytes;
-  for (uint64_t i = 0; i < batch.page_count; ++i) {
+  for (uint64_t i = 0; i < batch.page_count; ++i)
     batch.state[i] = wanted(i) ? PageState::kWanted : PageState::kNotWanted;
-    batch.why[i] = Why::kNone;
-    batch.side[i] = Side::kFirst;
-    batch.copied_by[i] = Batch::kByCpu;
+  for (uint64_t i = 0; i < batch.page_count; ++i)
     batch.address[i] = place.live.start + i * kPageBytes;
-  }
+  SetRun(batch.why, 0, batch.page_count, Why::kNone);
+  SetRun(batch.side, 0, batch.page_count, Side::kFirst);
+  SetRun(batch.copied_by, 0, batch.page_count, Batch::kByCpu);
   batch.live = place.live;
   batch.huge = place.huge;
   batch.target = place.target;
