@@ -48,9 +48,12 @@ bool HelpersTrial::Grants(const Kind& kind) {
 }
 
 void HelpersTrial::Case::Decide() {
-  const uint64_t with = MedianOf(ps_per_page[0], kSamples);
-  const uint64_t without = MedianOf(ps_per_page[1], kSamples);
-  alone = without * 100 < with * (100 - kSavedPercent);
+  alone = true;
+  for (uint32_t pair = 0; pair < kPairs; ++pair) {
+    const uint64_t with = MedianOf(ps_per_page[0][pair], kSamples);
+    const uint64_t without = MedianOf(ps_per_page[1][pair], kSamples);
+    alone = alone && without * 100 < with * (100 - kSavedPercent);
+  }
 }
 
 bool HelpersTrial::Note(uint64_t wanted, uint64_t moved, uint64_t ns) {
@@ -63,7 +66,7 @@ bool HelpersTrial::Note(uint64_t wanted, uint64_t moved, uint64_t ns) {
   if (moved * 4 < wanted * 3 || moved == 0) return many;
   const uint32_t turn = now.batches / kTurn, at = now.batches % kTurn;
   if (now.batches < kTrialBatches && at > 0)
-    now.ps_per_page[turn % 2][turn / 2 * (kTurn - 1) + at - 1] = ns * 1000 / moved;
+    now.ps_per_page[turn % 2][turn / 2][at - 1] = ns * 1000 / moved;
   ++now.batches;
   if (now.batches == kTrialBatches) now.Decide();
   if (now.batches == kTrialBatches + kBatchesBetweenTrials) now.batches = 0;

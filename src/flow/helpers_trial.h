@@ -35,19 +35,20 @@ class HelpersTrial {
  private:
   // With and without in turn, twice; the first batch of each turn still has to do with the one
   // before.
-  static constexpr uint32_t kTurn = 4, kTurns = 4;
-  static constexpr uint32_t kSamples = (kTurn - 1) * kTurns / 2;
-  static constexpr uint32_t kTrialBatches = kTurn * kTurns, kBatchesBetweenTrials = 240;
+  static constexpr uint32_t kTurn = 4, kPairs = 2;
+  static constexpr uint32_t kSamples = kTurn - 1;
+  static constexpr uint32_t kTrialBatches = 2 * kPairs * kTurn, kBatchesBetweenTrials = 240;
   static constexpr uint32_t kManyInARow = 2 * kTurn;
-  // What was asked for is left out only for so much.
+  // What was asked for is left out only for so much, both times: who else is on the machine may
+  // take the CPU, or the memory's speed, from one of them.
   static constexpr uint64_t kSavedPercent = 5;
   static constexpr uint32_t kCasesMax = 64;
 
   struct Case {
-    Kind kind;                               // its bytes a power of two
-    uint32_t batches = 0;                    // since its last trial began
-    bool alone = false;                      // what it has shown
-    uint64_t ps_per_page[2][kSamples] = {};  // with, without
+    Kind kind;                                       // its bytes a power of two
+    uint32_t batches = 0;                            // since its last trial began
+    bool alone = false;                              // what it has shown
+    uint64_t ps_per_page[2][kPairs][kSamples] = {};  // with, without
 
     bool is_alone() const { return batches < kTrialBatches ? batches / kTurn % 2 == 1 : alone; }
     void Decide();
