@@ -39,7 +39,8 @@ double CopyFloor(const Buffers& buffers, int threads);
 double FreshFloor(const Buffers& buffers, int threads);
 
 // The plainest form of the fresh floor, one loop as one would write it down, to check that the one
-// above is not slow. Needs AVX-512; a negative number where the CPU has none.
-double PlainFreshFloor(const Buffers& buffers, int threads);
+// above is not slow; on the calling thread, as that is with one. Needs AVX-512; a negative number
+// where the CPU has none.
+double PlainFreshFloor(const Buffers& buffers);
 
 }  // namespace drover::bench

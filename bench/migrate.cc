@@ -237,13 +237,15 @@ std::string NameOf(const MigrateCase& of) {
                      report::ExactBytes(of.total_bytes));
 }
 
-// Plain loop's time / floor's time, alternating.
+// Plain loop's time / floor's time, alternating: in many short turns, because what disturbs one of
+// a few longer ones on a shared machine decides it.
 double CheckFloor(int rounds) {
-  constexpr size_t kTotalBytes = 64u << 20;
+  constexpr size_t kTotalBytes = 16u << 20;
+  constexpr int kTurnsPerRound = 16;
   std::vector<double> ratios;
-  for (int i = 0; i < rounds; ++i) {
+  for (int i = 0; i < rounds * kTurnsPerRound; ++i) {
     Buffers buffers = MapBuffers(kTotalBytes, kTotalBytes, false);
-    const double plain = PlainFreshFloor(buffers, 1);
+    const double plain = PlainFreshFloor(buffers);
     UnmapBuffers(buffers);
     if (plain < 0) return 0;
     buffers = MapBuffers(kTotalBytes, kTotalBytes, false);
