@@ -45,8 +45,8 @@ void Background::Make(Engine& engine, const Job& job) {
   AddOwn(engine, *apart);
   const uint64_t start = RoundUp(mapped->start, kHugeBytes);
   (void)engine.kernel.Advise({start, kBackgroundBytes}, Advice::kNoHugePage);
-  engine.background = new (reinterpret_cast<void*>(start)) Background(
-      engine, job, start + kBackgroundBytes, RoundUp(apart->start, kHugeBytes), area_bytes);
+  engine.background = new (reinterpret_cast<void*>(start))
+      Background(engine, start + kBackgroundBytes, RoundUp(apart->start, kHugeBytes), area_bytes);
   engine.background_room = *mapped;
   engine.background_apart = *apart;
 }
@@ -64,9 +64,8 @@ void Background::Unmake(Engine& engine) {
 // what the helper fills. Small ones have a gap without advice between them. Their pools begin in
 // the middle of a page table's range, so that mover and helper, who come from both ends of a batch,
 // make their targets in two tables: each table has one lock.
-Background::Background(Engine& engine, const Job& job, uint64_t small, uint64_t huge,
-                       uint64_t area_bytes)
-    : engine_(engine), job_(job), area_bytes_(area_bytes) {
+Background::Background(Engine& engine, uint64_t small, uint64_t huge, uint64_t area_bytes)
+    : engine_(engine), area_bytes_(area_bytes) {
   const uint64_t stride = StrideOf(area_bytes);
   for (Berth& berth : berths_) {
     Areas& areas = berth.areas;
@@ -110,8 +109,9 @@ bool Background::Claim(Errand& errand, uint32_t* chunk) {
   return true;
 }
 
-bool Background::DoOne() {
-  if (seen_ == posted_.load(std::memory_order_acquire)) return false;
+migrators::Errands::Found Background::DoOne() {
+  if (held_back_.load(std::memory_order_relaxed)) return Found::kNothingNow;
+  if (seen_ == posted_.load(std::memory_order_acquire)) return Found::kNothing;
   at_work_.store(true);  // before the look at stop_
   uint32_t chunk;
   bool done = false;
@@ -125,7 +125,7 @@ bool Background::DoOne() {
       ++seen_;
   }
   at_work_.store(false);
-  return done;
+  return done ? Found::kOne : Found::kNothing;
 }
 
 void Background::Do(Errand& errand, uint32_t chunk) {
@@ -187,6 +187,7 @@ bool Background::Finish(Errand& errand, Unbegun unbegun) {
 // ---- the mover
 
 const Areas* Background::Take(bool huge, Node target) {
+  if (stop_.load(std::memory_order_relaxed)) return nullptr;
   for (uint32_t i = 1; i <= kBerths; ++i) {
     const uint32_t index = (taken_ + i) % kBerths;
     Berth& berth = berths_[index];

@@ -26,10 +26,10 @@ class Background final : public migrators::Errands {
   static void Unmake(Engine& engine);
 
   // Before the helper starts; and before it ends, and the fault thread, for which it may have to
-  // wait (events.h).
+  // wait (events.h), or where there is no helper. Only in between there are places.
   void Begin();
   void Stop();
-  bool DoOne() override;  // of what is outstanding
+  Found DoOne() override;  // of what is outstanding
 
   // The place for the next batch, which is the batch's until GiveBack; nullptr: none is free.
   const Areas* Take(bool huge, Node target);
@@ -71,7 +71,7 @@ class Background final : public migrators::Errands {
     bool held = false;
   };
 
-  Background(Engine& engine, const Job& job, uint64_t small, uint64_t huge, uint64_t area_bytes);
+  Background(Engine& engine, uint64_t small, uint64_t huge, uint64_t area_bytes);
   void Nap();
   void Post(Berth& berth, Range free, Range fill, bool huge);
   enum class Unbegun : uint8_t { kDo, kFreeOnly };
@@ -81,7 +81,6 @@ class Background final : public migrators::Errands {
   void Do(Errand& errand, uint32_t chunk);
 
   Engine& engine_;
-  const Job& job_;
   uint64_t area_bytes_;
   Berth berths_[kBerths];
   uint32_t taken_ = 0;
@@ -90,7 +89,7 @@ class Background final : public migrators::Errands {
   std::atomic<uint32_t> queue_[kQueueLength] = {};
   std::atomic<uint32_t> posted_ = 0;
   uint32_t seen_ = 0;
-  std::atomic<bool> stop_ = false, at_work_ = false, held_back_ = false;
+  std::atomic<bool> stop_ = true, at_work_ = false, held_back_ = false;
 };
 
 }  // namespace drover::flow

@@ -85,25 +85,18 @@ bool ControlBlocks::IsStranger(kernel::Kernel& kernel, int32_t pid, int32_t thre
   return got.has_value() && !std::string_view(name, *got).starts_with("iou-");
 }
 
-bool ControlBlocks::Holds(uint64_t page) const {
-  uint32_t low = 0, high = count_;  // the first block that starts behind the page
+bool ControlBlocks::HoldsAny(Range range) const {
+  uint32_t low = 0, high = count_;  // the first block that starts behind the range
   while (low < high) {
     const uint32_t middle = (low + high) / 2;
-    if (blocks_[middle].first <= page)
+    if (blocks_[middle].first < range.end())
       low = middle + 1;
     else
       high = middle;
   }
   // Blocks are short (a few pages) and may overlap: look back over those that could reach here.
-  for (uint32_t i = low; i > 0 && blocks_[i - 1].first + 2 * kAroundBytes >= page; --i)
-    if (blocks_[i - 1].last >= page) return true;
-  return false;
-}
-
-// (One pass over all of them, for a batch: few threads are the rule.)
-bool ControlBlocks::HoldsAny(Range range) const {
-  for (uint32_t i = 0; i < count_ && blocks_[i].first < range.end(); ++i)
-    if (blocks_[i].last >= range.start) return true;
+  for (uint32_t i = low; i > 0 && blocks_[i - 1].first + 2 * kAroundBytes >= range.start; --i)
+    if (blocks_[i - 1].last >= range.start) return true;
   return false;
 }
 

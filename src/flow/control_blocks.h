@@ -40,7 +40,7 @@ class ControlBlocks {
   // `young` may be nullptr; a young thread that the kernel knows by now is struck off.
   [[nodiscard]] kernel::Errno Find(kernel::Kernel& kernel, const ControlBlockLayout& layout,
                                    YoungThreads* young);
-  bool Holds(uint64_t page) const;
+  bool Holds(uint64_t page) const { return HoldsAny({page, kPageBytes}); }
   bool HoldsAny(Range range) const;  // a page of it
   // Is this a thread without a robust list, and no kernel worker of io_uring? Also true of a thread
   // that was made a moment ago.

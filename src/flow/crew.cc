@@ -47,7 +47,9 @@ void Crew::StartOwnPath() {
   const std::span cpus(job_.helper_cpus, job_.helper_count);
   // Fewer helpers than asked for are no trouble: the mover copies what they do not.
   if (engine_.background != nullptr) engine_.background->Begin();
-  engine_.result->copy_threads = 1 + engines_.Start(job_.Engines(), cpus, engine_.background);
+  const uint32_t helpers = engines_.Start(job_.Engines(), cpus, engine_.background);
+  engine_.result->copy_threads = 1 + helpers;
+  if (engine_.background != nullptr && helpers == 0) engine_.background->Stop();
   engine_.kernel.KeepOff(cpus);
   for (uint32_t i = 0; i < engines_.size(); ++i) {
     Slot& slot = engine_.slots[engine_.slot_count++];

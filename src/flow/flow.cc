@@ -14,6 +14,7 @@
 #include "flow/phases.h"
 #include "flow/piece.h"
 #include "flow/reuse.h"
+#include "flow/runs.h"
 #include "flow/stand_back.h"
 #include "flow/status.h"
 #include "flow/table.h"
@@ -32,12 +33,12 @@ struct Spots {
   uint64_t area, pool, other_pool, length;
 };
 
-// Is a target left that was made for a page which has not come to it?
-bool AnyWentBack(const Batch& batch, uint64_t length) {
-  for (uint64_t i = 0; i < length / kPageBytes; ++i)
-    if (batch.state[i] == PageState::kRestored || batch.state[i] == PageState::kDropped)
-      return true;
-  return false;
+// Is a target left in the pool that was made as its page was copied to it? One whose page went
+// back, or has another target.
+bool AnyLeft(const Batch& batch, uint64_t length) {
+  const uint64_t count = length / kPageBytes;
+  return batch.has_others || FindNext(batch.state, 0, count, PageState::kRestored) < count ||
+         FindNext(batch.state, 0, count, PageState::kDropped) < count;
 }
 
 // Frees what a batch has left: originals in the area, unused pages in the pool. Targets that a late
@@ -54,7 +55,7 @@ void FreeAreas(Engine& engine, const Spots& spots, bool keep_area) {
   const bool held = engine.first_areas_held && engine.batch.for_engines();
   const Range area{spots.area, spots.length}, pool{spots.pool, spots.length};
   if (engine.batch.ground == Ground::kBerth) {
-    if (engine.batch.fills && !held && AnyWentBack(engine.batch, spots.length)) free(spots.pool);
+    if (engine.batch.fills && !held && AnyLeft(engine.batch, spots.length)) free(spots.pool);
     engine.background->GiveBack(area, pool, held);
   } else if (!KeepForReuse(engine, area, pool, held)) {
     if (!keep_area) free(spots.area);
@@ -350,7 +351,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
   {
     auto* desk = new (reinterpret_cast<void*>(*room)) Desk(engine, job);
     engine.helpers_trial.Leave();
-    if (own_path && (result->copy_threads > 1 || engine.background != nullptr))
+    if (own_path && result->copy_threads > 1)
       engine.helpers_trial.Begin(job, result->copy_threads, result->copied_through);
     if (job.verify && !job.plan_only && job.own_path &&
         result->own_path_trouble == Trouble::kNone && !Verifier::Make(engine))

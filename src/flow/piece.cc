@@ -129,7 +129,9 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
   const uint64_t begin_ns = engine_.kernel.NowNs();
   const bool alone =
       !engine_.helpers_trial.Grants({piece.huge, wanted * kPageBytes, source, target});
-  BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node, !alone);
+  // (Freeing by another CPU interrupts this one: not where a window is to be short for it.)
+  const bool in_berth = !alone && !(fills && engine_.budget.is_limited());
+  BatchPlace place = OwnPlaceFor(engine_, piece.range, piece.huge, node, in_berth);
   if (kept_area != 0) place.area = kept_area;
   place.source = {source};
   place.alone = alone;

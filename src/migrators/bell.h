@@ -32,9 +32,11 @@ class Bell {
 // What a helper of a copy engine does between two batches.
 class Errands {
  public:
-  // A small part of it, for a copy that begins meanwhile waits. False: there is nothing. On one
-  // helper.
-  virtual bool DoOne() = 0;
+  enum class Found : uint8_t { kOne, kNothing, kNothingNow };
+
+  // A small part of it, for a copy that begins meanwhile waits. kNothingNow: it is not to be waited
+  // for on a CPU. On one helper.
+  virtual Found DoOne() = 0;
 
   // Whom to wake where there is something again; nullptr: nobody.
   void UseBell(Bell* bell) { bell_ = bell; }

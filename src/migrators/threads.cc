@@ -33,7 +33,7 @@ uint32_t ThreadsMigrator::Start(std::span<const int16_t> cpus, Errands* errands)
   cpus_ = cpus.size() > kHelpersMax ? cpus.first(kHelpersMax) : cpus;
   turn_at_start_ = turn_.load(std::memory_order_relaxed);
   errands_ = errands;
-  if (errands_ != nullptr) errands_->UseBell(&bell_);
+  if (errands_ != nullptr) errands_->UseBell(&first_bell_);
   uint32_t started = 0;
   while (started < cpus_.size() && threads_.Start(HelperBody, this) == kernel::Errno::kOk)
     ++started;
@@ -44,10 +44,15 @@ void ThreadsMigrator::Stop() {
   if (errands_ != nullptr) errands_->UseBell(nullptr);
   stop_.store(1, std::memory_order_release);
   threads_.WakeAll(stop_);
-  bell_.Ring();
+  RingAll();
   for (const auto& id : threads_of_)
     if (const int32_t thread = id.load(std::memory_order_acquire); thread != 0)
       kernel_.LetHelperRun(thread);
+}
+
+void ThreadsMigrator::RingAll() {
+  first_bell_.Ring();
+  others_bell_.Ring();
 }
 
 void ThreadsMigrator::HelperBody(void* self) {
@@ -57,7 +62,8 @@ void ThreadsMigrator::HelperBody(void* self) {
 void ThreadsMigrator::Help() {
   const uint32_t self = helpers_begun_.fetch_add(1);
   Errands* const errands = self == 0 ? errands_ : nullptr;
-  const bool in_kernel = copies_.MayBeByKernel() || errands != nullptr;
+  Bell& bell = self == 0 ? first_bell_ : others_bell_;
+  const bool by_kernel = copies_.MayBeByKernel(), in_kernel = by_kernel || errands != nullptr;
   if (in_kernel)
     kernel_.RunOn(cpus_[self]);
   else
@@ -66,10 +72,13 @@ void ThreadsMigrator::Help() {
   threads_of_[self].store(kernel_.ThreadId(), std::memory_order_release);
   // Not the turn of now: there may be a batch already.
   uint32_t seen = turn_at_start_;
-  // (What the kernel does leaves more time between batches, and it takes one to wake up again.)
-  const int spins_most = in_kernel ? 20 * kSpinsBeforeSleep : kSpinsBeforeSleep;
-  for (int spins = 0; stop_.load(std::memory_order_acquire) == 0;) {
-    const uint32_t rung = bell_.rung(), turn = turn_.load(std::memory_order_acquire);
+  // (What the kernel copies leaves more time between batches, and it takes one to wake up again.)
+  const int spins_most = by_kernel ? 20 * kSpinsBeforeSleep : kSpinsBeforeSleep;
+  for (int spins = 0;;) {
+    const uint32_t rung = bell.rung();  // before the look at all that it rings for
+    if (stop_.load(std::memory_order_acquire) != 0) break;
+    const uint32_t turn = turn_.load(std::memory_order_acquire);
+    auto found = Errands::Found::kOne;
     if (turn != seen) {
       seen = turn;
       // Before the first claim: whoever sees 0 here, behind the end of a batch, knows that none of
@@ -77,22 +86,34 @@ void ThreadsMigrator::Help() {
       copying_.fetch_add(1, std::memory_order_acq_rel);
       CopyChunks(turn, From::kEnd);
       copying_.fetch_sub(1, std::memory_order_release);
-    } else if (errands == nullptr || !errands->DoOne()) {
-      if (++spins < spins_most) {
-        Pause();
-        continue;
-      }
+    } else {
+      found = errands != nullptr ? errands->DoOne() : Errands::Found::kNothing;
+    }
+    if (found == Errands::Found::kOne) {
+      spins = 0;
+      LetSignalIn();
+      if (!in_kernel || !crowd.IsCrowded()) continue;
+      Rest();
+    } else if (found == Errands::Found::kNothing && ++spins < spins_most) {
+      Pause();
+      continue;
+    } else {
+      spins = 0;
       // A handler that runs here may touch a hole and wait for the remap: this helper has claimed
       // nothing, so the batch goes on without it.
       threads_.AllowIdentitySignal(true);
-      bell_.Sleep(rung);
+      bell.Sleep(rung);
       threads_.AllowIdentitySignal(false);
-      crowd.Begin();
     }
-    spins = 0;
-    if (in_kernel && crowd.IsCrowded()) Rest();
+    crowd.Begin();
   }
   cpu_ns_.fetch_add(kernel_.ThreadCpuNs());
+}
+
+// One that has waited: while batch follows batch there may be no sleep. (Nothing is claimed here.)
+void ThreadsMigrator::LetSignalIn() {
+  threads_.AllowIdentitySignal(true);
+  threads_.AllowIdentitySignal(false);
 }
 
 // Whatever comes meanwhile.
@@ -120,7 +141,7 @@ Answer ThreadsMigrator::Submit(std::span<Folio> folios) {
   unclaimed_.store(Unclaimed{turn, 0, static_cast<uint16_t>(chunks)}.word(),
                    std::memory_order_release);
   turn_.store(turn, std::memory_order_release);
-  bell_.Ring();
+  RingAll();
   return Answer::kTaken;
 }
 

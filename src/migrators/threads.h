@@ -9,8 +9,8 @@
 // Where the kernel copies (CopyFunctions::untouched, filler) it does so under locks that others
 // wait for, with pages pinned that nobody can move meanwhile. So helpers get their CPUs as any
 // other thread does then, rest for a while when something else has run there, and one that is late
-// all the same makes the batch late as a whole. The same holds for a helper that has errands, which
-// are such calls, too.
+// all the same makes the batch late as a whole. A helper that has errands, which are such calls,
+// too, gets its CPU and rests in the same way.
 //
 // The caller takes chunks from the batch's beginning, helpers from its end: so each CPU goes on
 // with what it has had in its caches.
@@ -39,7 +39,12 @@ class ThreadsMigrator final : public Migrator {
   static constexpr uint64_t kChunksMax = 4096;  // of a batch, which is up to 256 MiB then
 
   ThreadsMigrator(CopyFunctions copy, kernel::Kernel& kernel, threads::Threads& threads)
-      : copies_(copy), copy_{copy.large}, kernel_(kernel), threads_(threads), bell_(threads) {}
+      : copies_(copy),
+        copy_{copy.large},
+        kernel_(kernel),
+        threads_(threads),
+        first_bell_(threads),
+        others_bell_(threads) {}
 
   // Starts a helper on each of these CPUs (negative: on any), of which the first has the errands,
   // if any, too; returns how many there are.
@@ -57,6 +62,8 @@ class ThreadsMigrator final : public Migrator {
  private:
   static void HelperBody(void* self);
   void Help();
+  void RingAll();
+  void LetSignalIn();
   void Rest();
   enum class From : uint8_t { kBeginning, kEnd };
   // Claims and copies chunks of batch `turn` until none is left.
@@ -86,7 +93,8 @@ class ThreadsMigrator final : public Migrator {
   std::atomic<uint32_t> copying_ = 0;  // helpers that may have claimed a chunk
   std::atomic<uint32_t> turn_ = 0;     // changes with every batch
   uint32_t turn_at_start_ = 0;
-  Bell bell_;  // with every batch, and to stop
+  // With every batch, and to stop; that of the first helper with every errand, too.
+  Bell first_bell_, others_bell_;
   Errands* errands_ = nullptr;
   std::atomic<uint64_t> cpu_ns_ = 0;
   threads::Word stop_ = 0;

@@ -63,11 +63,12 @@ TEST_F(Pipeline, FollowsTheTargetNodeAndTheKindOfPages) {
 }
 
 TEST_F(Pipeline, FillsNothingAheadOnTheWrongNode) {
-  world_.MapFilled(8 * kPagesPerHuge);
+  world_.MapFilled(12 * kPagesPerHuge);
   Job job = world_.WithHelper();
+  job.engines[0].always = true;
   job.placement.same = false;
   for (int16_t& target : job.placement.target_of) target = 1;
-  EXPECT_EQ(world_.Run(job).pages_moved, 8 * kPagesPerHuge);
+  EXPECT_EQ(world_.Run(job).pages_moved, 12 * kPagesPerHuge);
   EXPECT_GT(world_.result.pages_filled_ahead, 0u);
   for (const auto& [page, fate] : world_.recorder.fates) ASSERT_EQ(world_.NodeOf(page), 1);
 }

@@ -1,4 +1,8 @@
 // Targets that are made as they are copied to: what can go wrong in the window then.
+#include <chrono>
+#include <mutex>
+#include <thread>
+
 #include "flow/world.h"
 
 namespace drover::flow {
@@ -59,6 +63,38 @@ TEST_F(Filled, ByHelpersToo) {
   const JobResult& result = world_.Run(Filling(world_.WithHelper()));
   EXPECT_EQ(result.pages_moved, 1500u);
   EXPECT_TRUE(world_.Relocated(range, before));
+}
+
+// What was made for a page that is thrown away meanwhile is freed, although such a batch's
+// originals are another CPU's to free.
+TEST_F(Filled, ByHelpersLeavesNothingInThePool) {
+  const Range range = world_.MapFilled(4 * kPagesPerHuge);
+  const Range discarded{range.start + 12 * kPageBytes, 3 * kPageBytes};
+  const uint64_t free_before = world_.model.FreePages(Node{0});
+  bool begun = false;
+  std::mutex mutex;  // both copy
+  world_.model.SetHook([&](Call call, uint64_t) {
+    if (call != Call::kFill) return;
+    const std::lock_guard guard(mutex);
+    if (!begun) world_.app.StartDiscard(discarded);
+    begun = true;
+  });
+  world_.ExpectZeros(discarded);
+  uint64_t kept = 0;
+  world_.recorder.ask = [&](const JobResult& so_far) {
+    if (so_far.batches != 1) return Next::kGoOn;
+    const auto left = [&] { return free_before + 3 - world_.model.FreePages(Node{0}); };
+    for (int i = 0; i < 5000 && left() != 0; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    kept = left();
+    return Next::kGoOn;
+  };
+  Job job = Filling(world_.WithHelper());
+  job.engines[0].always = true;
+  EXPECT_EQ(world_.Run(job).pages_moved, 4 * kPagesPerHuge - 3);
+  EXPECT_TRUE(begun);
+  EXPECT_EQ(kept, 0u) << "pages of the pool";
+  world_.recorder.ask = nullptr;
 }
 
 // A page that cannot be made keeps its original.

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "kernel/failing_kernel.h"
 #include "kernel/linux_kernel.h"
 #include "migrators/threads.h"
 #include "threads/posix_threads.h"
@@ -29,16 +31,20 @@ bool Await(const Done& done) {
 
 class Counted final : public Errands {
  public:
-  bool DoOne() override {
-    if (left.load() == 0) return false;
+  Found DoOne() override {
+    if (left.load() == 0) return Found::kNothing;
     done_by = gettid();
+    const uint64_t end_ns = kernel::LinuxKernel().NowNs() + takes_ns;
+    while (kernel::LinuxKernel().NowNs() < end_ns) {
+    }
     --left;
-    return true;
+    return Found::kOne;
   }
   void Post(int count) {
     left = count;
     Ring();
   }
+  uint64_t takes_ns = 0;  // of CPU time
   std::atomic<int> left = 0;
   std::atomic<pid_t> done_by = 0;
 };
@@ -100,9 +106,61 @@ TEST_F(Threads, TheFirstHelperDoesErrandsAlsoAfterItHasSlept) {
   }
   EXPECT_NE(errands.done_by, gettid());
   End(migrator);
-  errands.Post(1);
-  std::this_thread::sleep_for(5ms);
-  EXPECT_EQ(errands.left, 1) << "there is no helper any more";
+}
+
+// Whose CPU clock stands still for a while, when it is told to.
+class Robbed final : public kernel::FailingKernel {
+ public:
+  using FailingKernel::FailingKernel;
+  uint64_t ThreadCpuNs() override {
+    const uint64_t now_ns = FailingKernel::ThreadCpuNs();
+    const uint64_t took_ns = std::min(to_steal_ns.load(), now_ns - stolen_ns_ - last_ns_);
+    to_steal_ns -= took_ns;
+    stolen_ns_ += took_ns;
+    return last_ns_ = now_ns - stolen_ns_;
+  }
+  std::atomic<uint64_t> to_steal_ns = 0;
+
+ private:
+  uint64_t stolen_ns_ = 0, last_ns_ = 0;  // of the helper
+};
+
+TEST_F(Threads, AHelperRestsOnceForOneTheft) {
+  Robbed robbed(kernel_);
+  ThreadsMigrator migrator(CopyFunctions(CopyAndNote), robbed, threads_);
+  Counted errands;
+  errands.takes_ns = 400'000;  // so that each is looked at
+  Start(migrator, &errands);
+  errands.Post(200);
+  EXPECT_TRUE(Await([&] { return errands.left < 190; }));
+  robbed.to_steal_ns = 2'000'000;
+  const auto begin = std::chrono::steady_clock::now();
+  const int left = errands.left;
+  EXPECT_TRUE(Await([&] { return errands.left == 0; }));
+  // Each rest is 20 ms long, and others may have had the CPU, too.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, left * 10ms);
+  End(migrator);
+}
+
+// Where there is nothing now, and it is about to sleep.
+class Stopping final : public Errands {
+ public:
+  Found DoOne() override {
+    looked = true;
+    while (!go_on) std::this_thread::sleep_for(100us);
+    return Found::kNothingNow;
+  }
+  std::atomic<bool> looked = false, go_on = false;
+};
+
+TEST_F(Threads, AHelperHearsOfAStopThatComesBeforeItsSleep) {
+  ThreadsMigrator migrator(CopyFunctions(CopyAndNote), kernel_, threads_);
+  Stopping errands;
+  Start(migrator, &errands);
+  ASSERT_TRUE(Await([&] { return errands.looked.load(); }));
+  migrator.Stop();
+  errands.go_on = true;
+  threads_.JoinAll();  // (or the tests' time is up)
 }
 
 // A helper that loses its CPU in the middle of a chunk is late with it, and the caller copies it,
