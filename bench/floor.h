@@ -29,8 +29,8 @@ bool LieOn(const Buffers& buffers, const BufferNodes& nodes);
 void UnmapBuffers(const Buffers& buffers);
 
 // The fastest of the copy functions known here (memcpy, rep movsb, streaming stores of 32 and 64
-// bytes, and the kernel's copy through its own mapping), found by trying each on pages that are
-// just faulted in, small ones and huge ones; their names for the report.
+// bytes, and the kernel's copy through its own mapping), found by trying each, for the copy floor
+// and for the fresh one, with small pages and huge ones; their names for the report.
 std::string FindFastestCopy();
 
 // Seconds for copying the source into the prefaulted target, by `threads` threads.
