@@ -282,16 +282,19 @@ std::expected<MigrateReport, Error> RunMigrate(const MigrateOptions& options) {
   if (const std::string refused = (*engine)->OwnPathRefused(); !refused.empty())
     return std::unexpected(Error{Error::Kind::kUnavailable, refused});
   MigrateReport report;
-  report.copy_function = FindFastestCopy();
-  if (options.check_floor) {
-    report.floor_check = CheckFloor(options.rounds);
-    if (report.floor_check != 0 && report.floor_check < 0.95)
-      return std::unexpected(
-          Error{Error::Kind::kFailed,
-                fmt::format("the floor takes {:.2f} times as long as the plain loop: it is no "
-                            "floor, and ratios against it would flatter",
-                            1 / report.floor_check)});
+  constexpr int kFloorsTried = 3;  // which copy is the fastest may have been misjudged
+  bool is_floor = false;
+  for (int tries = 0; !is_floor && tries < kFloorsTried; ++tries) {
+    report.copy_function = FindFastestCopy();
+    if (options.check_floor) report.floor_check = CheckFloor(options.rounds);
+    is_floor = report.floor_check == 0 || report.floor_check >= 0.95;
   }
+  if (!is_floor)
+    return std::unexpected(
+        Error{Error::Kind::kFailed,
+              fmt::format("the floor takes {:.2f} times as long as the plain loop: it is no floor, "
+                          "and ratios against it would flatter",
+                          1 / report.floor_check)});
   for (const MigrateCase& of : options.cases) {
     const std::string name = NameOf(of);
     if (const std::string reason = WhyNot(of); !reason.empty()) {
