@@ -46,8 +46,8 @@ class ThreadsMigrator final : public Migrator {
         first_bell_(threads),
         others_bell_(threads) {}
 
-  // Starts a helper on each of these CPUs (negative: on any), of which the first has the errands,
-  // if any, too; returns how many there are.
+  // Starts a helper on each of these CPUs (negative: on any; the list stays where it is until they
+  // have ended), of which the first has the errands, if any, too; returns how many there are.
   uint32_t Start(std::span<const int16_t> cpus, Errands* errands);
   // Lets the helpers end, also where something else has taken their CPUs; they are joined by
   // Threads::JoinAll.

@@ -72,6 +72,7 @@ void CopyAndNote(uint64_t target, uint64_t source, uint64_t length_bytes) {
 
 class Threads : public testing::Test {
  protected:
+  static constexpr int16_t kAnywhere = -1;  // helpers look there as they begin
   static constexpr uint64_t kStacks =
       threads::PosixThreads::kThreadsMax * threads::PosixThreads::kStackBytes;
 
@@ -82,8 +83,7 @@ class Threads : public testing::Test {
   ~Threads() override { kernel_.Unmap(stacks_); }
 
   void Start(ThreadsMigrator& migrator, Errands* errands) {
-    const int16_t anywhere = -1;
-    ASSERT_EQ(migrator.Start({&anywhere, 1}, errands), 1u);
+    ASSERT_EQ(migrator.Start({&kAnywhere, 1}, errands), 1u);
   }
   void End(ThreadsMigrator& migrator) {
     migrator.Stop();
