@@ -14,7 +14,7 @@
 #include <atomic>
 
 #include "flow/engine.h"
-#include "migrators/bell.h"
+#include "migrators/errands.h"
 
 namespace drover::flow {
 

@@ -80,10 +80,8 @@ void ShareOut(Engine& engine, std::span<const Folio> folios) {
 
 // These have no target: the originals go back.
 void RefuseSides(Batch& batch, uint64_t first, uint64_t count, Why why) {
-  for (uint64_t i = first; i < first + count; ++i) {
-    batch.side[i] = Side::kNone;
-    batch.why[i] = why;
-  }
+  SetRun(batch.side, first, first + count, Side::kNone);
+  SetRun(batch.why, first, first + count, why);
 }
 
 // While a late engine has the targets they are used for nothing else: these folios get others, or
@@ -224,7 +222,7 @@ void CopyLeft(Engine& engine, std::span<Folio> folios) {
 
 // Whether what was made has come to its node.
 void CheckAllFilled(Engine& engine, std::span<const Folio> folios) {
-  if (engine.job->placement.node_count <= 1) return;
+  if (!ChecksNodes(engine)) return;
   const Batch& batch = engine.batch;
   for (uint64_t k = 0; k < folios.size();) {
     const uint64_t first = PageOf(batch, folios[k]);

@@ -122,7 +122,7 @@ void NoteAway(Engine& engine) {
 void ProveOut(Engine& engine, uint64_t first, uint64_t end, uint64_t believed) {
   Batch& batch = engine.batch;
   if (!RuleHolds(Rule::kPageTableProof)) {
-    for (uint64_t i = first; i < believed; ++i) batch.state[i] = PageState::kIsolated;
+    SetRun(batch.state, first, believed, PageState::kIsolated);
     return;
   }
   const uint64_t last = believed + kDeniedPagesMax < end ? believed + kDeniedPagesMax : end;
@@ -210,7 +210,7 @@ bool OpenBatch(Engine& engine) {
   const PhaseTimer timer(engine, Phase::kIsolate);
   Batch& batch = engine.batch;
   if (!EmptyArea(engine)) {
-    for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, Why::kUnstable);
+    SortOutAll(batch, 0, batch.page_count, Why::kUnstable);
     return false;
   }
   const kernel::RegisterMode mode = RuleHolds(Rule::kRegisterMissing)
@@ -245,14 +245,14 @@ bool OpenBatch(Engine& engine) {
       UnguardFromForks(engine, live);
     else
       Release(engine);
-    for (uint64_t i = 0; i < batch.page_count; ++i) SortOut(batch, i, why);
+    SortOutAll(batch, 0, batch.page_count, why);
     return false;
   }
   engine.lock.Lock();
   bool ready = own_registered && LookAgain(engine);
   if (ready) SortWanted(engine);
   ready = ready && AnyWanted(batch);
-  for (uint64_t i = 0; !ready && i < batch.page_count; ++i) SortOut(batch, i, Why::kUnstable);
+  if (!ready) SortOutAll(batch, 0, batch.page_count, Why::kUnstable);
   engine.lock.Unlock();
   if (!ready) Release(engine);
   return ready;

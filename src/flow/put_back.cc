@@ -60,7 +60,7 @@ Errno Ladder::MoveRun(uint64_t at, uint64_t end) {
   }
   const uint64_t believed = at + answer.bytes / kPageBytes;
   if (!RuleHolds(Rule::kPageTableProof)) {
-    for (uint64_t i = at; i < believed; ++i) batch_.state[i] = PageState::kRemapped;
+    SetRun(batch_.state, at, believed, PageState::kRemapped);
     return answer.error;
   }
   // Gone from the engine's own side is proof that it has arrived on the other.

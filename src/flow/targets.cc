@@ -106,13 +106,11 @@ void FillTargets(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
   else if (reused ? !FillGaps(engine, run, first, refuse) : !FaultIn(engine, run, first, refuse))
     return;
   if (batch.huge) CheckHuge(engine, pool, first, count, refuse);
-  if (engine.job->placement.node_count > 1 && RuleHolds(Rule::kCheckTargetNode))
-    CheckNode(engine, pool, first, count, refuse);
+  if (ChecksNodes(engine)) CheckNode(engine, pool, first, count, refuse);
 }
 
 void CheckFilled(Engine& engine, uint64_t first, uint64_t count, RefuseTargets refuse) {
-  if (engine.job->placement.node_count > 1 && RuleHolds(Rule::kCheckTargetNode))
-    CheckNode(engine, engine.batch.pool, first, count, refuse);
+  CheckNode(engine, engine.batch.pool, first, count, refuse);
 }
 
 }  // namespace drover::flow

@@ -13,8 +13,12 @@ void ReadyPool(Engine& engine, uint64_t pool);
 // For the pages [first, first + count) of the batch, in whole folios.
 void FillTargets(Engine& engine, uint64_t pool, uint64_t first, uint64_t count,
                  RefuseTargets refuse);
-// Behind the copy of a batch that fills its targets: of those that were made, whether they are on
-// their node.
+// Is a target's node asked for at all?
+inline bool ChecksNodes(const Engine& engine) {
+  return engine.job->placement.node_count > 1 && RuleHolds(Rule::kCheckTargetNode);
+}
+// Behind the copy of a batch that fills its targets, where nodes are asked for: of those that were
+// made, whether they are on their node.
 void CheckFilled(Engine& engine, uint64_t first, uint64_t count, RefuseTargets refuse);
 
 }  // namespace drover::flow

@@ -22,9 +22,9 @@
 #include <atomic>
 
 #include "kernel/kernel.h"
-#include "migrators/bell.h"
 #include "migrators/copy_by_kernel.h"
 #include "migrators/crowd.h"
+#include "migrators/errands.h"
 #include "migrators/migrator.h"
 #include "migrators/spec.h"
 #include "threads/threads.h"
