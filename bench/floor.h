@@ -29,9 +29,10 @@ bool LieOn(const Buffers& buffers, const BufferNodes& nodes);
 void UnmapBuffers(const Buffers& buffers);
 
 // The fastest of the copy functions known here (memcpy, rep movsb, streaming stores of 32 and 64
-// bytes, and the kernel's copy through its own mapping), found by trying each, for the copy floor
-// and for the fresh one, with small pages and huge ones; their names for the report.
-std::string FindFastestCopy();
+// bytes, and the kernel's copy through its own mapping) for pages of one size, found by trying
+// each, for the copy floor and for the fresh one: what the floors below take from then on (before:
+// memcpy). Their names for the report. Takes a second or two.
+std::string FindFastestCopy(bool huge);
 
 // Seconds for copying the source into the prefaulted target, by `threads` threads.
 double CopyFloor(const Buffers& buffers, int threads);

@@ -67,7 +67,8 @@ struct MigrateRow {
   double window_p50_us = 0, window_p99_us = 0, window_max_us = 0;
   // Of all rounds. Over the budget: of those in which the engine had its CPU.
   uint64_t windows = 0, windows_over_budget = 0, windows_preempted = 0;
-  uint64_t batches_alone = 0;  // of these: without helpers, by a trial
+  // Of these: without helpers, by a trial, or because no CPU was idle for one.
+  uint64_t batches_alone = 0;
   // By how much this process was larger at most during a move than before it: targets that are
   // ready, originals that are not yet freed, and all that the engine keeps.
   size_t extra_memory_bytes = 0;

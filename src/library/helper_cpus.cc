@@ -1,5 +1,7 @@
 #include "library/helper_cpus.h"
 
+#include <algorithm>
+
 namespace drover::library {
 namespace {
 
@@ -15,7 +17,8 @@ int OnlyTarget(const flow::Placement& placement) {
 }  // namespace
 
 void HelperCpus::Place(flow::Job* job, int pid) {
-  constexpr std::chrono::seconds kBelieved{10};  // helpers on a CPU that is busy by now yield
+  // Helpers on a CPU that is busy by now yield; others may be idle a moment later.
+  constexpr std::chrono::seconds kBelieved{10}, kFewBelieved{1};
   job->helper_count = 0;
   const uint32_t wanted = migrators::HelpersOf(job->Engines());
   if (wanted == 0) return;
@@ -24,12 +27,15 @@ void HelperCpus::Place(flow::Job* job, int pid) {
     if (!machine.has_value()) return;  // then the caller copies alone
     machine_ = std::move(*machine);
   }
-  if (idle_.empty() || Clock::now() - looked_ > kBelieved) {
+  const auto allowed = topology::AllowedCpus("/", pid);
+  const bool enough = idle_.size() >= std::min<size_t>(wanted + 1, allowed.size());
+  const auto believed = enough ? kBelieved : kFewBelieved;
+  if (!looked_.has_value() || Clock::now() - *looked_ > believed) {
     idle_ = topology::FindIdleCpus("/");
     looked_ = Clock::now();
   }
-  auto cpus = topology::PlaceHelpers(*machine_, idle_, topology::AllowedCpus("/", pid),
-                                     OnlyTarget(job->placement), wanted + 1);
+  auto cpus =
+      topology::PlaceHelpers(*machine_, idle_, allowed, OnlyTarget(job->placement), wanted + 1);
   // The last of them is the mover's: it keeps off those of the helpers, and must not be left to
   // share one with the program.
   if (!cpus.empty()) cpus.pop_back();

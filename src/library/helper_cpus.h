@@ -19,7 +19,7 @@ class HelperCpus {
  private:
   using Clock = std::chrono::steady_clock;
   std::optional<topology::Machine> machine_;  // does not change
-  Clock::time_point looked_;
+  std::optional<Clock::time_point> looked_;
   std::vector<int> idle_;
 };
 
