@@ -148,7 +148,7 @@ bool Collector::NextSlots(uint64_t most, Range* slots) {
 std::optional<kernel::PageRegion> Collector::FindFirst() {
   const uint64_t reach =
       engine_.job->batch_bytes > kHugeBytes ? engine_.job->batch_bytes : kHugeBytes;
-  const uint64_t near_end = RoundDown(stretch_.start, kHugeBytes) + 2 * reach;
+  const uint64_t near_end = RoundUp(stretch_.start + reach, kHugeBytes);
   const uint64_t ends[] = {near_end < stretch_.end() ? near_end : stretch_.end(), stretch_.end()};
   for (const uint64_t end : ends) {
     kernel::PageRegion first;
@@ -234,8 +234,8 @@ bool Collector::CutPiece(Piece* piece, uint64_t most) {
   piece->not_own = WhyNotOwn(mapping_);
   if (piece->not_own == Why::kNone) piece->not_own = WhyUnlike(engine_, piece->range.start);
   uint64_t regions = 1;
-  engine_.regions[0] = first;  // it reaches over all of a piece of huge pages
-  if (!huge) {
+  engine_.regions[0] = first;
+  if (first.end < piece->range.end()) {  // (It reaches over all of a piece of huge pages.)
     uint64_t walk_end = 0;
     const auto found = engine_.kernel.Scan(piece->range, kPagePresent, forbidden(), kPageHuge,
                                            engine_.regions, &walk_end);

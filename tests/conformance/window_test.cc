@@ -84,6 +84,23 @@ TEST_P(Window, FaultsComeBeforeEvents) {
   reader.Wait();
 }
 
+// What was watched for write protection: userfaultfd_register_range replaces the mode.
+TEST_P(Window, AWatchCanChangeItsModeAndLeavesWhatIsThere) {
+  Open();
+  ExpectMoves(live_, area_, 1);
+  ASSERT_EQ(kernel_.Register({area_, kBytes}, RegisterMode::kMissing), Errno::kOk);
+  Activity& reader = Keep(world_->StartTouch(area_, false));
+  const Message message = Next();
+  EXPECT_EQ(message.kind, Message::Kind::kFault);
+  EXPECT_EQ(message.address, area_);
+  EXPECT_FALSE(reader.Done());
+  EXPECT_EQ(kernel_.Unregister({area_, kBytes}), Errno::kOk);
+  reader.Wait();
+  EXPECT_EQ(CountPresent(area_ + kPageBytes, kPages - 1), kPages - 1);
+  ExpectMoves(live_ + kPageBytes, area_ + kPageBytes, kPages - 1);
+  ExpectFilled(live_, kPages, live_);
+}
+
 TEST_P(Window, AnUnmapIsToldAfterwards) {
   Open();
   Activity& unmap = Keep(world_->StartUnmap({live_, 2 * kPageBytes}));

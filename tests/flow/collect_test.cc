@@ -145,5 +145,26 @@ TEST_F(Flow, AJobStopsAtTheBatchBoundary) {
   EXPECT_EQ(world_.recorder.Count(range, Outcome::kMoved), result.pages_moved);
 }
 
+// The pages of which lie side by side: for what is to be moved, and in the window for what is
+// there.
+TEST_F(Flow, ABatchOfSmallPagesIsScannedTwice) {
+  const auto scans_of = [](uint64_t batches) {
+    World world;
+    world.MapFilled(batches * kPagesPerHuge);
+    const uint64_t before = world.model.Calls(Call::kScan);
+    EXPECT_EQ(world.Run(world.ToSame()).batches, batches);
+    return world.model.Calls(Call::kScan) - before;
+  };
+  EXPECT_EQ(scans_of(9) - scans_of(3), 6 * 2);
+}
+
+// (Each would be an entry of the page table that the kernel changes.)
+TEST_F(Flow, NothingIsThereWhenAWatchForWriteProtectionEnds) {
+  constexpr uint64_t kBatches = 3;
+  world_.MapFilled(kBatches * kPagesPerHuge);
+  EXPECT_EQ(world_.Run(world_.ToSame()).batches, kBatches);
+  EXPECT_EQ(world_.model.EntriesUnprotected(), 0u);
+}
+
 }  // namespace
 }  // namespace drover::flow

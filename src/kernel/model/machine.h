@@ -139,6 +139,7 @@ struct Machine {
   std::map<uint64_t, std::shared_ptr<Folio>> pins;
   std::vector<ForeignWrite> foreign_writes;
   uint64_t foreign_writes_lost = 0;
+  uint64_t entries_unprotected = 0;
   bool interrupted = false;
   int next_descriptor = 1000;
 

@@ -58,6 +58,9 @@ class ModelKernel final : public Kernel {
 
   uint64_t Calls(Call call);
   uint64_t UnreadMessages();
+  // Pages that were there when a watch for write protection ended: the real kernel changes the
+  // entry of each.
+  uint64_t EntriesUnprotected();
   // What the real kernel would answer with a hang, a kill or a corrupted page table. A test of the
   // engine expects this to be empty.
   std::vector<std::string> Complaints();

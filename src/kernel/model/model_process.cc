@@ -309,6 +309,11 @@ uint64_t ModelKernel::UnreadMessages() {
   return machine_.UnreadMessages();
 }
 
+uint64_t ModelKernel::EntriesUnprotected() {
+  const std::lock_guard lock(machine_.mutex);
+  return machine_.entries_unprotected;
+}
+
 std::vector<std::string> ModelKernel::Complaints() {
   const std::lock_guard lock(machine_.mutex);
   return machine_.complaints;
