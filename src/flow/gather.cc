@@ -47,7 +47,15 @@ bool Gatherer::Next() {
 }
 
 void Gatherer::Gather(Range slots) {
+  count_.store(0);
+  next_.store(0);
+  all_found_.store(false);
+  if (has_helper_) {
+    round_.fetch_add(1);
+    engine_.threads.WakeAll(round_);
+  }
   FindSmall(slots);
+  all_found_.store(true);
   CollapseAll();
 }
 
@@ -117,7 +125,7 @@ void Gatherer::GoOverBudget(uint64_t took_ns) {
 
 // Which of them are of small pages, and could be one of huge ones.
 void Gatherer::FindSmall(Range slots) {
-  count_ = 0;
+  uint32_t count = 0;
   uint64_t walk_end = 0;
   for (uint64_t at = slots.start; at < slots.end(); at += kHugeBytes) {
     const Range slot{at, kHugeBytes};
@@ -135,7 +143,7 @@ void Gatherer::FindSmall(Range slots) {
     if (const auto why = WhyNot(slot, pages); why.has_value())
       Stays(*why);
     else
-      slots_[count_++] = {.start = at};
+      slots_[count++] = {.start = at}, count_.store(count);
   }
 }
 
@@ -168,13 +176,17 @@ bool Gatherer::IsOnOneNode(Range slot) {
   return true;
 }
 
+bool Gatherer::Claim(uint32_t* slot) {
+  uint32_t next = next_.load();
+  do {
+    if (next >= count_.load()) return false;
+  } while (!next_.compare_exchange_weak(next, next + 1));
+  *slot = next;
+  return true;
+}
+
 void Gatherer::CollapseAll() {
-  next_.store(0);
-  if (has_helper_ && count_ > 1) {
-    round_.fetch_add(1);
-    engine_.threads.WakeAll(round_);
-  }
-  for (uint32_t i; (i = next_.fetch_add(1)) < count_;) {
+  for (uint32_t i; Claim(&i);) {
     Slot& slot = slots_[i];
     if (over_budget_)
       slot.error = Errno::kTimedOut;
@@ -249,7 +261,16 @@ void Gatherer::Help() {
     const uint32_t now = round_.load();
     if (now == seen || stop_.load()) continue;
     seen = now;
-    for (uint32_t i; (i = next_.fetch_add(1)) < count_;) CollapseOne(slots_[i]);
+    for (;;) {
+      const bool all = all_found_.load();  // before the look for one
+      const threads::Word nothing = 0;
+      if (uint32_t i; Claim(&i))
+        CollapseOne(slots_[i]);
+      else if (all)
+        break;
+      else
+        engine_.threads.Wait(nothing, 0, kErrandNapNs);
+    }
     helped_.store(seen);
     engine_.threads.WakeAll(helped_);
   }

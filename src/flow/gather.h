@@ -53,6 +53,7 @@ class Gatherer {
   void MeasureOne();
   void GoOverBudget(uint64_t took_ns);
   void FindSmall(Range slots);
+  bool Claim(uint32_t* slot);
   std::optional<WhySmall> WhyNot(Range slot, uint64_t pages);
   bool IsShared(Range slot);
   bool IsOnOneNode(Range slot);
@@ -71,9 +72,12 @@ class Gatherer {
   bool over_budget_ = false;
   uint32_t over_in_a_row_ = 0;
   std::atomic<uint32_t> no_memory_in_a_row_ = 0;
-  uint32_t count_ = 0;
-  Slot slots_[kGatherSlotsMax];
+  // Found so far, whether there will be more, and the first that nobody has begun: the helper does
+  // not wait until the mover has looked at all.
+  std::atomic<uint32_t> count_ = 0;
+  std::atomic<bool> all_found_ = true;
   std::atomic<uint32_t> next_ = 0;
+  Slot slots_[kGatherSlotsMax];
   // The word changes with every few slots, and to stop; the helper is behind until it has seen
   // that.
   bool has_helper_ = false;

@@ -1,4 +1,5 @@
 // Job::page_size: small pages become huge ones: behind a move to another node, else in its place.
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -194,6 +195,23 @@ TEST_F(Gather, ASecondThreadHelpsWhereThereIsACpu) {
   EXPECT_EQ(world_.Run(job).pages_gathered, 8 * kPagesPerHuge);
   for (uint64_t slot = range.start; slot < range.end(); slot += kHugeBytes)
     EXPECT_TRUE(world_.WholeHuge(slot));
+}
+
+TEST_F(Gather, TheSecondThreadBeginsWhileTheFirstStillLooks) {
+  MapSmall(8);
+  Job job = world_.WithHelper();
+  job.page_size = PageSize::kHuge;
+  std::atomic<bool> begun = false, in_time = false;
+  std::atomic<int> looks = 0;
+  world_.model.SetHook([&](Call call, uint64_t) {
+    if (call == Call::kCollapse) begun.store(true);
+    if (call != Call::kReadEntries || ++looks != 2) return;
+    for (int naps = 0; naps < 2000 && !begun.load(); ++naps)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    in_time.store(begun.load());
+  });
+  EXPECT_EQ(world_.Run(job).pages_gathered, 8 * kPagesPerHuge);
+  EXPECT_TRUE(in_time.load()) << "the first slot waited for the look at the second one";
 }
 
 TEST_F(Gather, TheSecondThreadStartsAnewWithTheOthers) {
