@@ -2,7 +2,6 @@
 
 #include "flow/background.h"
 #include "flow/events.h"
-#include "flow/gather.h"
 #include "flow/table.h"
 
 namespace drover::flow {
@@ -27,13 +26,8 @@ void Crew::Restart() {
   Start();
 }
 
-void Crew::StartGatherer() {
-  engine_.gatherer->StartHelper();
-}
-
 void Crew::Start() {
   if (job_.own_path) StartOwnPath();
-  if (engine_.gatherer != nullptr) engine_.gatherer->StartHelper();
   kernel_crew_.Start();
 }
 
@@ -61,14 +55,12 @@ void Crew::StartOwnPath() {
 
 void Crew::Stop() {
   kernel_crew_.Stop();
-  if (engine_.gatherer != nullptr) engine_.gatherer->StopHelper();
   if (running_)
     StopOwnPath();
   else
     engine_.threads.JoinAll();
   JobResult& result = *engine_.result;
   result.helper_cpu_ns = engines_.cpu_ns() + plugins_used_ns_ + kernel_crew_.cpu_ns();
-  if (engine_.gatherer != nullptr) result.helper_cpu_ns += engine_.gatherer->cpu_ns();
 }
 
 void Crew::StopOwnPath() {

@@ -18,8 +18,6 @@ class Crew {
 
   // All threads anew, after the mover's identity has changed.
   void Restart();
-  // One more, for Engine::gatherer.
-  void StartGatherer();
 
  private:
   void Start();

@@ -159,7 +159,7 @@ namespace {
 struct Desk {
   Desk(Engine& engine, const Job& job)
       : gatherer(engine), crew(engine, job), mover(engine), aside(engine) {}
-  Gatherer gatherer;  // (the crew joins its thread)
+  Gatherer gatherer;
   Crew crew;
   PieceMover mover;
   PutAside aside;
@@ -265,15 +265,11 @@ void MoveAll(Engine& engine, Crew& crew, PieceMover& mover, PutAside& aside) {
 // While it is at its turn.
 class Gathering {
  public:
-  Gathering(Engine& engine, Crew& crew, Gatherer& gatherer) : engine_(engine) {
+  Gathering(Engine& engine, Gatherer& gatherer) : engine_(engine) {
     engine.gatherer = &gatherer;
-    crew.StartGatherer();
     gatherer.Begin();
   }
-  ~Gathering() {
-    engine_.gatherer->StopHelper();
-    NoteError(engine_, engine_.gatherer->error());
-  }
+  ~Gathering() { NoteError(engine_, engine_.gatherer->error()); }
   Gathering(const Gathering&) = delete;
   Gathering& operator=(const Gathering&) = delete;
 
@@ -285,7 +281,7 @@ class Gathering {
 void GatherAll(Engine& engine, Crew& crew, Gatherer& gatherer) {
   const Job& job = *engine.job;
   if (job.page_size == PageSize::kKeep || job.plan_only || job.GathersFirst()) return;
-  const Gathering gathering(engine, crew, gatherer);
+  const Gathering gathering(engine, gatherer);
   while (engine.result->ended_by == Trouble::kNone && TimeLeftNs(engine) > 0 &&
          GoesOn(engine, crew) && gatherer.Next())
     KeepPace(engine, crew);
@@ -358,7 +354,7 @@ void RunJob(Engine& engine, const Job& job, Observer& observer, JobResult* resul
       result->own_path_trouble = Trouble::kNoMemory;
     {
       std::optional<Gathering> gathering;
-      if (job.GathersFirst()) gathering.emplace(engine, desk->crew, desk->gatherer);
+      if (job.GathersFirst()) gathering.emplace(engine, desk->gatherer);
       MoveAll(engine, desk->crew, desk->mover, desk->aside);
     }
     if (engine.verifier != nullptr) engine.verifier->JudgeAll();

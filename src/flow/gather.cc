@@ -1,5 +1,6 @@
 #include "flow/gather.h"
 
+#include "flow/kernel_crew.h"
 #include "flow/text.h"
 
 namespace drover::flow {
@@ -50,10 +51,8 @@ void Gatherer::Gather(Range slots) {
   count_.store(0);
   next_.store(0);
   all_found_.store(false);
-  if (has_helper_) {
-    round_.fetch_add(1);
-    engine_.threads.WakeAll(round_);
-  }
+  engine_.kernel_crew->Begin([](void* self) { static_cast<Gatherer*>(self)->Help(); }, this,
+                             kGatherHelpersMax);
   FindSmall(slots);
   all_found_.store(true);
   CollapseAll();
@@ -194,8 +193,7 @@ void Gatherer::CollapseAll() {
       CollapseOne(slot);
     NoteBudget(slot);
   }
-  for (uint32_t helped; has_helper_ && (helped = helped_.load()) != round_.load();)
-    engine_.threads.Wait(helped_, helped, kErrandNapNs);
+  engine_.kernel_crew->End();
   for (uint32_t i = 0; i < count_; ++i) Note(slots_[i]);
 }
 
@@ -235,46 +233,18 @@ void Gatherer::Note(const Slot& slot) {
     Stays(WhySmallOf(slot.error));
 }
 
-// ---- a second thread
-
-void Gatherer::StartHelper() {
-  if (engine_.job->helper_count == 0 || engine_.budget.is_limited()) return;
-  stop_.store(false);
-  helped_.store(round_.load());
-  has_helper_ = engine_.threads.Start(HelpBody, this) == Errno::kOk;
-}
-
-void Gatherer::StopHelper() {
-  if (!has_helper_) return;
-  has_helper_ = false;
-  stop_.store(true);
-  round_.fetch_add(1);
-  engine_.threads.WakeAll(round_);
-}
-
-// (Not SCHED_IDLE: it holds locks that the program waits for.)
+// On the helper, beside the mover.
 void Gatherer::Help() {
-  engine_.threads.AllowIdentitySignal(true);
-  engine_.kernel.RunOn(engine_.job->helper_cpus[0]);
-  for (uint32_t seen = helped_.load(); !stop_.load();) {
-    engine_.threads.Wait(round_, seen, 0);
-    const uint32_t now = round_.load();
-    if (now == seen || stop_.load()) continue;
-    seen = now;
-    for (;;) {
-      const bool all = all_found_.load();  // before the look for one
-      const threads::Word nothing = 0;
-      if (uint32_t i; Claim(&i))
-        CollapseOne(slots_[i]);
-      else if (all)
-        break;
-      else
-        engine_.threads.Wait(nothing, 0, kErrandNapNs);
-    }
-    helped_.store(seen);
-    engine_.threads.WakeAll(helped_);
+  for (;;) {
+    const bool all = all_found_.load();  // before the look for one
+    const threads::Word nothing = 0;
+    if (uint32_t i; Claim(&i))
+      CollapseOne(slots_[i]);
+    else if (all)
+      return;
+    else
+      engine_.threads.Wait(nothing, 0, kErrandNapNs);
   }
-  cpu_ns_ += engine_.kernel.ThreadCpuNs();
 }
 
 }  // namespace drover::flow

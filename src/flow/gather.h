@@ -34,11 +34,6 @@ class Gatherer {
   void Gather(Range slots);
   // Has this one of the slots become huge?
   bool HasMade(uint64_t slot) const;
-  // A second thread, where the job has a CPU for it and no budget (two at a time would also hold
-  // the lock for twice as long). The crew joins it.
-  void StartHelper();
-  void StopHelper();
-  uint64_t cpu_ns() const { return cpu_ns_; }  // of the helper, behind the join
   kernel::Errno error() const { return collector_.error(); }
 
  private:
@@ -61,7 +56,6 @@ class Gatherer {
   void CollapseOne(Slot& slot);
   void NoteBudget(const Slot& slot);
   void Note(const Slot& slot);
-  static void HelpBody(void* self) { static_cast<Gatherer*>(self)->Help(); }
   void Help();
   void Stays(WhySmall why) { ++engine_.result->slots_small[static_cast<uint32_t>(why)]; }
 
@@ -78,12 +72,6 @@ class Gatherer {
   std::atomic<bool> all_found_ = true;
   std::atomic<uint32_t> next_ = 0;
   Slot slots_[kGatherSlotsMax];
-  // The word changes with every few slots, and to stop; the helper is behind until it has seen
-  // that.
-  bool has_helper_ = false;
-  threads::Word round_ = 0, helped_ = 0;
-  std::atomic<bool> stop_ = false;
-  uint64_t cpu_ns_ = 0;
   Range wanted_[kWantsHugeRangesMax];
 };
 

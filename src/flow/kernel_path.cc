@@ -82,14 +82,30 @@ void SendPart(Engine& engine, uint32_t first, uint32_t count) {
   if (last != Errno::kOk) engine.kernel_error.store(last);
 }
 
+// What the mover and its helpers take, part by part.
+struct Parts {
+  Engine& engine;
+  uint32_t count, length;
+  std::atomic<uint32_t> next = 0;
+
+  static void Take(void* self) {
+    auto& [engine, count, length, next] = *static_cast<Parts*>(self);
+    for (uint32_t first; (first = next.fetch_add(length)) < count;)
+      SendPart(engine, first, first + length < count ? first + length : count);
+  }
+};
+
 Errno SendAll(Engine& engine) {
-  const uint32_t count = engine.kernel_count;
+  const uint32_t count = engine.kernel_count, helpers = engine.kernel_crew->helpers();
   const uint64_t begin_ns = engine.kernel.NowNs();
   engine.kernel_error.store(Errno::kOk);
-  if (engine.kernel_crew != nullptr)
-    engine.kernel_crew->Share(count, SendPart);
-  else
-    SendPart(engine, 0, count);
+  // Small parts, so that nobody waits long for the last of them.
+  uint32_t length = helpers == 0 ? count : count / (2 * (helpers + 1));
+  if (length < kKernelPartLeast) length = kKernelPartLeast;
+  Parts parts{engine, count, length};
+  if (count > length) engine.kernel_crew->Begin(Parts::Take, &parts, helpers);
+  Parts::Take(&parts);
+  engine.kernel_crew->End();
   engine.kernel_chunk.Note(count, engine.kernel_page_count, engine.kernel.NowNs() - begin_ns);
   return engine.kernel_error.load();
 }

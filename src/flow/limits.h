@@ -118,6 +118,8 @@ inline constexpr uint64_t kErrandPatienceNs = 1'000'000'000;
 inline constexpr uint64_t kErrandNapNs = 20'000;
 // 2 MiB slots whose small pages become huge ones between two looks whether the job is to stop.
 inline constexpr uint32_t kGatherSlotsMax = 32;
+// Threads that make them beside the mover: more only wait for the lock.
+inline constexpr uint32_t kGatherHelpersMax = 1;
 // Tries of one of them that is in use, and of slots in a row that took longer than the budget,
 // before the others are left.
 inline constexpr uint32_t kGatherTriesMax = 4, kGatherOverMax = 2;
