@@ -4,7 +4,6 @@
 #include "flow/flow.h"
 #include "flow/kernel_path.h"
 #include "flow/runs.h"
-#include "flow/table.h"
 #include "flow/unlike.h"
 #include "flow/untouched.h"
 #include "flow/verify.h"
@@ -111,22 +110,14 @@ void PieceMover::TryOwnPath(int16_t target) {
   }
 }
 
-bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
-  Batch& batch = engine_.batch;
+BatchPlace PieceMover::PlaceFor(int16_t target, uint64_t wanted) {
   const Node node{target >= 0 ? target : -1};
   const int16_t source = piece.OnlySourceFor(target);
-  const auto left = [&](uint64_t i) {
-    return piece.target[i] == target &&
-           (why_[i] == Why::kNotTried || (refused_too && Curable(why_[i])));
-  };
-  uint64_t wanted = 0;  // where the trial asks
-  for (uint64_t i = 0; engine_.helpers_trial.is_on() && i < pages(); ++i) wanted += left(i) ? 1 : 0;
   uint64_t kept_area = 0;  // first, because it may carry late writes over by batches of its own
   if (engine_.verifier != nullptr)
     kept_area = engine_.verifier->RoomFor(piece.range, piece.huge, node);
   const bool precopied = engine_.budget.Precopies(piece.huge);
   const bool fills = FillsTargets(engine_, piece.huge, precopied);
-  const uint64_t begin_ns = engine_.kernel.NowNs();
   const bool alone =
       !engine_.helpers_trial.Grants({piece.huge, wanted * kPageBytes, source, target});
   // (Freeing by another CPU interrupts this one: not where a window is to be short for it.)
@@ -137,6 +128,19 @@ bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
   place.alone = alone;
   place.precopied = precopied;
   place.fills = fills;
+  return place;
+}
+
+bool PieceMover::MoveThoseLeft(int16_t target, bool refused_too, bool mended) {
+  Batch& batch = engine_.batch;
+  const auto left = [&](uint64_t i) {
+    return piece.target[i] == target &&
+           (why_[i] == Why::kNotTried || (refused_too && Curable(why_[i])));
+  };
+  uint64_t wanted = 0;  // where the trial asks
+  for (uint64_t i = 0; engine_.helpers_trial.is_on() && i < pages(); ++i) wanted += left(i) ? 1 : 0;
+  const uint64_t begin_ns = engine_.kernel.NowNs();
+  const BatchPlace place = PlaceFor(target, wanted);
   // A slot that is not wanted as a whole is no huge page any more; its parts are for another round.
   bool whole[kBatchPagesMax / kPagesPerHuge];
   for (uint64_t slot = 0; piece.huge && slot < pages(); slot += kPagesPerHuge) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "flow/collect.h"
+#include "flow/table.h"
 
 namespace drover::flow {
 
@@ -27,6 +28,8 @@ class PieceMover {
   bool HasRoomFor(uint64_t bytes, uint64_t first, int16_t target);
   void BookCopies(uint64_t first, uint64_t end, int16_t target);
 
+  // Where and how pages of this target move, of which so many are left (where the trial asks).
+  BatchPlace PlaceFor(int16_t target, uint64_t wanted);
   // One window for those of the piece that no window has come to yet, and where asked for those
   // that refused and may move now. Where they were not `mended` few refusals are enough to know.
   // False: the job ends here.

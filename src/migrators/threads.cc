@@ -59,6 +59,19 @@ void ThreadsMigrator::HelperBody(void* self) {
   static_cast<ThreadsMigrator*>(self)->Help();
 }
 
+// A batch comes before an errand.
+Errands::Found ThreadsMigrator::DoOne(Errands* errands, uint32_t* seen) {
+  const uint32_t turn = turn_.load(std::memory_order_acquire);
+  if (turn == *seen) return errands != nullptr ? errands->DoOne() : Errands::Found::kNothing;
+  *seen = turn;
+  // Before the first claim: whoever sees 0 here, behind the end of a batch, knows that none of its
+  // chunks is being copied.
+  copying_.fetch_add(1, std::memory_order_acq_rel);
+  CopyChunks(turn, From::kEnd);
+  copying_.fetch_sub(1, std::memory_order_release);
+  return Errands::Found::kOne;
+}
+
 void ThreadsMigrator::Help() {
   const uint32_t self = helpers_begun_.fetch_add(1);
   Errands* const errands = self == 0 ? errands_ : nullptr;
@@ -77,18 +90,7 @@ void ThreadsMigrator::Help() {
   for (int spins = 0;;) {
     const uint32_t rung = bell.rung();  // before the look at all that it rings for
     if (stop_.load(std::memory_order_acquire) != 0) break;
-    const uint32_t turn = turn_.load(std::memory_order_acquire);
-    auto found = Errands::Found::kOne;
-    if (turn != seen) {
-      seen = turn;
-      // Before the first claim: whoever sees 0 here, behind the end of a batch, knows that none of
-      // its chunks is being copied.
-      copying_.fetch_add(1, std::memory_order_acq_rel);
-      CopyChunks(turn, From::kEnd);
-      copying_.fetch_sub(1, std::memory_order_release);
-    } else {
-      found = errands != nullptr ? errands->DoOne() : Errands::Found::kNothing;
-    }
+    const Errands::Found found = DoOne(errands, &seen);
     if (found == Errands::Found::kOne) {
       spins = 0;
       LetSignalIn();

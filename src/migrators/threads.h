@@ -62,6 +62,8 @@ class ThreadsMigrator final : public Migrator {
  private:
   static void HelperBody(void* self);
   void Help();
+  // What there is to do, if anything; `seen`: the last batch's turn that this helper has seen.
+  Errands::Found DoOne(Errands* errands, uint32_t* seen);
   void RingAll();
   void LetSignalIn();
   void Rest();
