@@ -21,7 +21,7 @@ namespace {
 constexpr size_t kCopyTargetBytesMax = size_t{512} << 20;
 constexpr const char* kSmallToHuge = "4K-2M";
 constexpr double kFloorCheckMin = 0.95;
-// Looks for idle CPUs, a second apart, before a round does without.
+// More looks for idle CPUs in a row's rounds, a second apart, before rounds do without.
 constexpr int kLooksForHelpers = 5;
 
 size_t FreeBytes() {
@@ -125,17 +125,17 @@ std::expected<MoveResult, Error> WarmUp(Engine& engine, const std::string& migra
 
 // The engine looks for idle CPUs for its threads from time to time; not while it is timed. Where
 // others have just had them it looks again.
-std::expected<void, Error> FindThreads(Engine& engine, const MigrateCase& of) {
-  for (int looks = 1;; ++looks) {
+std::expected<void, Error> FindThreads(Engine& engine, const MigrateCase& of, int* looks_left) {
+  for (;; --*looks_left) {
     const auto warm = WarmUp(engine, of.migrator);
     if (!warm.has_value()) return std::unexpected(warm.error());
-    if (HadThreads(of, *warm) || looks == kLooksForHelpers) return {};
-    std::this_thread::sleep_for(std::chrono::seconds(1));
+    if (HadThreads(of, *warm) || *looks_left == 0) return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds(1100));
   }
 }
 
 std::expected<void, Error> TimeDrover(Engine& engine, const MigrateOptions& options,
-                                      const MigrateCase& of, Round* round) {
+                                      const MigrateCase& of, int* looks_left, Round* round) {
   const Buffers buffers = MapBuffers(of.total_bytes, kHugeBytes, of.page == "2M", options.nodes);
   if (of.page == kSmallToHuge) madvise(buffers.source, buffers.source_bytes, MADV_HUGEPAGE);
   MoveRequest request;
@@ -147,7 +147,7 @@ std::expected<void, Error> TimeDrover(Engine& engine, const MigrateOptions& opti
   request.max_stall_us = options.max_stall_us;
   request.precopy = options.precopy;
   request.migrator = of.migrator;
-  if (const auto found = FindThreads(engine, of); !found.has_value()) return found;
+  if (const auto found = FindThreads(engine, of, looks_left); !found.has_value()) return found;
   const ExtraMemory extra;
   const double cpu = CpuSeconds(), begin = Now();
   auto result = engine.Move(request);
@@ -185,10 +185,10 @@ std::expected<void, Error> TimeKernel(const MigrateOptions& options, const Migra
 
 // One after another, each over the same number of bytes.
 std::expected<Round, Error> RunRound(Engine& engine, const MigrateOptions& options,
-                                     const MigrateCase& of) {
+                                     const MigrateCase& of, int* looks_left) {
   Round round{};
   auto done = TimeFloors(options, of, &round);
-  if (done.has_value()) done = TimeDrover(engine, options, of, &round);
+  if (done.has_value()) done = TimeDrover(engine, options, of, looks_left, &round);
   if (done.has_value() && HasKernelSide(options, of)) done = TimeKernel(options, of, &round);
   if (!done.has_value()) return std::unexpected(done.error());
   return round;
@@ -198,7 +198,8 @@ void NoteMove(const Round& round, MigrateRow* row) {
   const MoveResult& result = round.result;
   row->phases_s = result.phases_s;
   row->windows += result.window.count;
-  row->batches_alone += HadThreads(row->of, result) ? result.batches_alone : result.window.count;
+  const bool had_none = result.copy_threads == 1 && !HadThreads(row->of, result);
+  row->batches_alone += had_none ? result.window.count : result.batches_alone;
   row->windows_preempted += result.windows_preempted;
   if (result.stall_budget.has_value())
     row->windows_over_budget += result.stall_budget->windows_over;
@@ -215,8 +216,9 @@ std::expected<MigrateRow, Error> RunRow(Engine& engine, const MigrateOptions& op
   row.of = of, row.rounds = options.rounds;
   std::vector<double> drover, copy, fresh, efficiency, copy_efficiency, cpu, kernel, ratio;
   const double gigabytes = static_cast<double>(of.total_bytes) / 1e9;
+  int looks_left = kLooksForHelpers;
   for (int i = 0; i < options.rounds; ++i) {
-    const auto round = RunRound(engine, options, of);
+    const auto round = RunRound(engine, options, of, &looks_left);
     if (!round.has_value()) return std::unexpected(round.error());
     drover.push_back(gigabytes / round->drover_s);
     copy.push_back(gigabytes / round->copy_s);

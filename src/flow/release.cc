@@ -72,14 +72,16 @@ void LetGoOfAll(Engine& engine) {
   }
 }
 
-// The originals are still in the area. A watch for write protection ends with a change of each
+// Where the originals are still there, a watch for write protection ends with a change of each
 // entry, though none is protected (userfaultfd_clear_vma, uffd_wp_range: 45 us for 512); one for
-// missing pages leaves them alone. Who touches a hole of the area in between waits no longer than
-// that: the end of the watch wakes.
+// missing pages leaves them alone. Who touches a hole of the area in between (mlockall) waits no
+// longer than that: the end of the watch wakes, if the fault thread has not done so before.
 void UnwatchArea(Engine& engine) {
   const Range area{engine.batch.area, engine.batch.live.length};
-  if (!engine.batch.huge) (void)engine.kernel.Register(area, kernel::RegisterMode::kMissing);
-  (void)UnwatchOwn(engine, area);
+  const bool switched = !engine.batch.huge && engine.batch.any_away &&
+                        engine.kernel.Register(area, kernel::RegisterMode::kMissing) == Errno::kOk;
+  if (!UnwatchOwn(engine, area) && switched)
+    (void)engine.kernel.Register(area, kernel::RegisterMode::kWriteProtect);
 }
 
 }  // namespace

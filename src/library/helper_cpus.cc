@@ -27,15 +27,18 @@ void HelperCpus::Place(flow::Job* job, int pid) {
     if (!machine.has_value()) return;  // then the caller copies alone
     machine_ = std::move(*machine);
   }
-  const auto allowed = topology::AllowedCpus("/", pid);
-  const bool enough = idle_.size() >= std::min<size_t>(wanted + 1, allowed.size());
-  const auto believed = enough ? kBelieved : kFewBelieved;
-  if (!looked_.has_value() || Clock::now() - *looked_ > believed) {
-    idle_ = topology::FindIdleCpus("/");
+  const auto allowed = topology::AllowedCpus(root_, pid);
+  const int node = OnlyTarget(job->placement);
+  const auto place = [&] {
+    return topology::PlaceHelpers(*machine_, idle_, allowed, node, wanted + 1);
+  };
+  auto cpus = place();
+  const bool enough = cpus.size() >= std::min<size_t>(wanted + 1, allowed.size());
+  if (!looked_.has_value() || Clock::now() - *looked_ > (enough ? kBelieved : kFewBelieved)) {
+    idle_ = topology::FindIdleCpus(root_);
     looked_ = Clock::now();
+    cpus = place();
   }
-  auto cpus =
-      topology::PlaceHelpers(*machine_, idle_, allowed, OnlyTarget(job->placement), wanted + 1);
   // The last of them is the mover's: it keeps off those of the helpers, and must not be left to
   // share one with the program.
   if (!cpus.empty()) cpus.pop_back();

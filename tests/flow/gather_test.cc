@@ -203,6 +203,11 @@ TEST_F(Gather, TheSecondThreadBeginsWhileTheFirstStillLooks) {
   job.page_size = PageSize::kHuge;
   std::atomic<bool> begun = false, in_time = false;
   std::atomic<int> looks = 0;
+  // One that comes late has its part, too.
+  world_.model.SetBeforeHelper([&] {
+    for (int naps = 0; naps < 2000 && looks.load() == 0; ++naps)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
   world_.model.SetHook([&](Call call, uint64_t) {
     if (call == Call::kCollapse) begun.store(true);
     if (call != Call::kReadEntries || ++looks != 2) return;

@@ -8,7 +8,9 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
+#include "library/helper_cpus.h"
 #include "topology/nodes.h"
 
 namespace drover::topology {
@@ -130,6 +132,37 @@ TEST(IdleCpus, AreThoseThatDidNothing) {
       << "Name:\tx\nCpus_allowed:\t5\nCpus_allowed_list:\t0,2-3\n";
   EXPECT_EQ(AllowedCpus(root, 0), (std::vector<int>{0, 2, 3}));
   EXPECT_EQ(AllowedCpus(root, 17), std::vector<int>());
+  std::filesystem::remove_all(root);
+}
+
+// For a job with one helper on CPUs 0 and 1.
+TEST(IdleCpus, AreLookedForAgainWhereTooFewOfThoseAllowedAre) {
+  const auto root = std::filesystem::temp_directory_path() / "drover-few-idle-cpus";
+  std::filesystem::create_directories(root / "proc/self");
+  std::ofstream(root / "proc/self/status") << "Cpus_allowed_list:\t0-1\n";
+  const auto idle = [&](std::initializer_list<int> cpus) {
+    std::ofstream stat(root / "proc/stat");
+    for (const int cpu : cpus) stat << "cpu" << cpu << " 5 0 0 90 5 0 0 0 0 0\n";
+  };
+  Machine machine;
+  for (const int cpu : {0, 1, 2, 3}) machine.cpus.push_back({.id = cpu, .node = 0});
+  library::HelperCpus helpers(root, machine);
+  flow::Job job;
+  job.engine_count = 1;
+  job.engines[0] = {.kind = migrators::Kind::kThreads, .count = 2};
+  const auto placed = [&] {
+    helpers.Place(&job, 0);
+    return job.helper_count;
+  };
+  idle({0, 2, 3});
+  EXPECT_EQ(placed(), 0u);
+  idle({0, 1});
+  EXPECT_EQ(placed(), 0u) << "no look at each job";
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  EXPECT_EQ(placed(), 1u);
+  idle({});
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  EXPECT_EQ(placed(), 1u) << "what was enough is believed for longer";
   std::filesystem::remove_all(root);
 }
 
