@@ -251,8 +251,8 @@ std::expected<MigrateRow, Error> RunRow(Engine& engine, const MigrateOptions& op
 // Empty: it can be measured here.
 std::string WhyNot(const MigrateCase& of) {
   if (of.threads > AllowedCpus()) return fmt::format("only {} CPUs", AllowedCpus());
-  if (of.total_bytes + std::min(of.total_bytes, kCopyTargetBytesMax) > FreeBytes() / 4 * 3)
-    return "source and target take more than three quarters of free memory";
+  if (of.total_bytes + std::min(of.total_bytes, kCopyTargetBytesMax) > FreeBytes() / 8 * 7)
+    return "source and target take more than seven eighths of free memory";
   return {};
 }
 
