@@ -17,7 +17,7 @@
 namespace drover::bench {
 namespace {
 
-// Of what the copy floor copies to, in turns: many times what a cache holds.
+// Of what the copy floor copies to, in turns: many times what the caches of one CPU hold.
 constexpr size_t kCopyTargetBytesMax = size_t{512} << 20;
 constexpr const char* kSmallToHuge = "4K-2M";
 constexpr double kFloorCheckMin = 0.95;
@@ -282,14 +282,14 @@ double CheckFloor(int rounds) {
 
 // Those of the pages that the cases have, and of small ones where they are checked.
 std::expected<void, Error> FindFloors(const MigrateOptions& options, MigrateReport* report) {
-  const auto any_huge = [&](bool huge) {
+  const auto has_any = [&](bool huge) {
     return std::any_of(options.cases.begin(), options.cases.end(),
                        [&](const MigrateCase& of) { return (of.page == "2M") == huge; });
   };
   constexpr int kFloorsTried = 3;  // which copy is the fastest may have been misjudged
   bool is_floor = false;
   for (int tries = 0; !is_floor && tries < kFloorsTried; ++tries) {
-    if (any_huge(false) || options.check_floor)
+    if (has_any(false) || options.check_floor)
       report->copy_function = "4K by " + FindFastestCopy(false);
     if (options.check_floor) report->floor_check = CheckFloor(options.rounds);
     is_floor = report->floor_check == 0 || report->floor_check >= kFloorCheckMin;
@@ -300,7 +300,7 @@ std::expected<void, Error> FindFloors(const MigrateOptions& options, MigrateRepo
               fmt::format("the floor takes {:.2f} times as long as the plain loop: it is no floor, "
                           "and ratios against it would flatter",
                           1 / report->floor_check)});
-  if (!any_huge(true)) return {};
+  if (!has_any(true)) return {};
   if (!report->copy_function.empty()) report->copy_function += ", ";
   report->copy_function += "2M by " + FindFastestCopy(true);
   return {};

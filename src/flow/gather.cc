@@ -51,11 +51,11 @@ void Gatherer::Gather(Range slots) {
   count_.store(0);
   next_.store(0);
   all_found_.store(false);
-  engine_.kernel_crew->Begin([](void* self) { static_cast<Gatherer*>(self)->Help(); }, this,
-                             kGatherHelpersMax);
   FindSmall(slots);
   all_found_.store(true);
   CollapseAll();
+  engine_.kernel_crew->End();
+  for (uint32_t i = 0; i < count_; ++i) Note(slots_[i]);
 }
 
 bool Gatherer::HasMade(uint64_t slot) const {
@@ -124,7 +124,6 @@ void Gatherer::GoOverBudget(uint64_t took_ns) {
 
 // Which of them are of small pages, and could be one of huge ones.
 void Gatherer::FindSmall(Range slots) {
-  uint32_t count = 0;
   uint64_t walk_end = 0;
   for (uint64_t at = slots.start; at < slots.end(); at += kHugeBytes) {
     const Range slot{at, kHugeBytes};
@@ -142,8 +141,17 @@ void Gatherer::FindSmall(Range slots) {
     if (const auto why = WhyNot(slot, pages); why.has_value())
       Stays(*why);
     else
-      slots_[count++] = {.start = at}, count_.store(count);
+      Publish(at);
   }
+}
+
+void Gatherer::Publish(uint64_t slot) {
+  const uint32_t i = count_.load();
+  slots_[i] = {.start = slot};
+  count_.store(i + 1);
+  if (i > 0) return;
+  engine_.kernel_crew->Begin([](void* self) { static_cast<Gatherer*>(self)->Help(); }, this,
+                             kGatherHelpersMax);
 }
 
 // Why a slot with so many small pages is not for the kernel.
@@ -193,8 +201,6 @@ void Gatherer::CollapseAll() {
       CollapseOne(slot);
     NoteBudget(slot);
   }
-  engine_.kernel_crew->End();
-  for (uint32_t i = 0; i < count_; ++i) Note(slots_[i]);
 }
 
 void Gatherer::NoteBudget(const Slot& slot) {

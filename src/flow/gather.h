@@ -48,6 +48,8 @@ class Gatherer {
   void MeasureOne();
   void GoOverBudget(uint64_t took_ns);
   void FindSmall(Range slots);
+  // For whoever claims it; behind the first one the helper begins.
+  void Publish(uint64_t slot);
   bool Claim(uint32_t* slot);
   std::optional<WhySmall> WhyNot(Range slot, uint64_t pages);
   bool IsShared(Range slot);

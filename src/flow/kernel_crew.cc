@@ -26,7 +26,7 @@ void KernelCrew::Stop() {
 }
 
 void KernelCrew::Begin(Work work, void* self, uint32_t most) {
-  if (helpers_ == 0 || most == 0) return;
+  if (helpers_ == 0) return;
   work_ = work;
   self_ = self;
   most_.store(most);

@@ -4,6 +4,7 @@
 #include "flow/flow.h"
 #include "flow/kernel_path.h"
 #include "flow/runs.h"
+#include "flow/table.h"
 #include "flow/unlike.h"
 #include "flow/untouched.h"
 #include "flow/verify.h"

@@ -3,9 +3,10 @@
 #pragma once
 
 #include "flow/collect.h"
-#include "flow/table.h"
 
 namespace drover::flow {
+
+struct BatchPlace;
 
 // Large, so it stands in the engine's memory, not on a stack.
 class PieceMover {

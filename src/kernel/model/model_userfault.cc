@@ -44,10 +44,10 @@ Errno ModelKernel::Unregister(Range range) {
   bool any = false;
   machine_.space.ForEachVma(range, [&](Vma& vma) {
     any = true;
-    constexpr auto kProtects = static_cast<uint64_t>(RegisterMode::kWriteProtect);
-    for (uint64_t page = vma.range.start;
-         (vma.attributes.registered & kProtects) != 0 && page < vma.range.end(); page += kPageBytes)
-      machine_.entries_unprotected += machine_.space.Find4K(page) != nullptr ? 1 : 0;
+    if ((vma.attributes.registered & static_cast<uint64_t>(RegisterMode::kWriteProtect)) != 0)
+      machine_.space.ForEachPage(vma.range, [&](uint64_t, const Page& page) {
+        machine_.entries_unprotected += page.present() ? 1 : 0;
+      });
     vma.attributes.registered = 0;
   });
   if (!any) return Errno::kInvalid;
