@@ -173,13 +173,16 @@ Candidate FastestInto(bool huge, bool fresh) {
       {"the kernel's mapping", CopyByKernel, true},
   };
   constexpr double kClearly = 0.95;
-  constexpr int kTries = 6;
+  // The fewer where one takes long, as on an emulated machine.
+  constexpr int kTries = 6, kTriesLeast = 2;
+  constexpr double kLongS = 2;
   size_t fastest = 0;
   while (!candidates[fastest].here) ++fastest;
   // Each behind a try of the first one: what the caches have of it is as where sides alternate.
   const Copy before = candidates[fastest].copy;
   std::vector<double> seconds[std::size(candidates)];
-  for (int k = 0; k < kTries; ++k)
+  const double begin = Now();
+  for (int k = 0; k < kTries && (k < kTriesLeast || Now() - begin < kLongS); ++k)
     for (size_t i = 0; i < std::size(candidates); ++i) {
       if (!candidates[i].here) continue;
       (void)TrySeconds(before, huge, fresh);
